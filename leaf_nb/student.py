@@ -100,8 +100,8 @@ class Ridge:
         ws = [u@(uc/(np.maximum(e, 0)+r*e.mean())[:,None]) for r in np.atleast_1d(ridge)]
         return [(w, mt-mh@w) for w in ws]
 
-# %% ../nbs/06_student.ipynb #912de4a8
-RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+# %% ../nbs/06_student.ipynb #42ca835a
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.)
 
 def fit_head(
     h:np.ndarray, # [n, width] pooled states

