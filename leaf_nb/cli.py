@@ -134,10 +134,10 @@ def _show(out, r):
     typer.echo(f"{r['n_queries']:,} queries, {r['n_documents']:,} documents of packages the leaf never read; speed-up {r['speedup']:.1f}x; {r['seconds']:.0f} s in all\nReport and figures: {out}/report.json, quality.png, retention.png. Use the leaf:\n")
     typer.echo(f"from sentence_transformers import SentenceTransformer\nleaf = SentenceTransformer({str(out)!r})\nprint(leaf.similarity(leaf.encode(['invert a matrix']), leaf.encode(['Compute the inverse of a square array.', 'Draw a pie chart.'])))")
 
-# %% ../nbs/14_cli.ipynb #d6d484ab
+# %% ../nbs/14_cli.ipynb #04feee16
 def run_demo(
     out:Path, # Folder of the leaf
-    n_train:tuple=(13_000,4_000), # Training texts, at most: summaries, openings of documents
+    n_train:tuple=(16_000,5_000), # Training texts, at most: summaries, openings of documents
     n_documents:int=10_000, # Documents of the task
     n_queries:int=2_500, # Queries of the task
     max_length:int=32, # Tokens a text
