@@ -151,7 +151,7 @@ def open_cache(
         raise ValueError(f"{path} was made otherwise. {'; '.join(d)}. Choose another folder, or the teacher and settings it was made with.")
     return m
 
-# %% ../nbs/03_cache.ipynb #343eb200
+# %% ../nbs/03_cache.ipynb #610e8e3d
 def _vectors_for(teacher, rows, start, prompts):
     "Teacher vectors of `rows`, one call a role"
     if teacher.vectors is not None: return teacher.vectors[start:start+len(rows)]
@@ -170,6 +170,8 @@ def _write_shard(path, manifest, k, rows, start, vectors):
     write_atomic(path/entry['file'], data)
     manifest['shards'][k:k+1] = [entry]; manifest['dim'] = vectors.shape[1]
     write_atomic(path/'manifest.json', json.dumps(manifest, indent=1).encode())
+
+# %% ../nbs/03_cache.ipynb #3c03eff2
 @contextmanager
 def claim(
     path:Path, # A folder, there or not

@@ -102,7 +102,7 @@ def _evaluate(
     df = evaluate(leaf, *task, teacher=teacher, max_length=max_length, cache=cache)
     typer.echo(df.round(4).T.to_string(header=False)); _write_json(json, df.to_dict('records'))
 
-# %% ../nbs/14_cli.ipynb #9c6e011d
+# %% ../nbs/14_cli.ipynb #a0e70281
 def _plots(out, leaf, r):
     "Quality against time, and retention by mode"
     import matplotlib.pyplot as plt, numpy as np
@@ -131,10 +131,10 @@ def _process_seconds():
 
 def _show(out, r):
     typer.echo('\n'+demo_table(r).T.to_string()+'\n')
-    typer.echo(f"{r['n_queries']:,} queries, {r['n_documents']:,} documents of packages the leaf never read; speed-up {r['speedup']:.1f}x; {r['seconds']:.0f} s in all\nReport and figures: {out}/report.json, quality.png, retention.png. Use the leaf:\n")
+    typer.echo(f"{r['n_queries']:,} queries, {r['n_documents']:,} documents of packages the leaf never read; speed-up {r['speedup']:.1f}x; {r['seconds']:.0f} s {'in this process, which resumed an earlier one' if r['resumed'] else 'in all'}\nReport and figures: {out}/report.json, quality.png, retention.png. Use the leaf:\n")
     typer.echo(f"from sentence_transformers import SentenceTransformer\nleaf = SentenceTransformer({str(out)!r})\nprint(leaf.similarity(leaf.encode(['invert a matrix']), leaf.encode(['Compute the inverse of a square array.', 'Draw a pie chart.'])))")
 
-# %% ../nbs/14_cli.ipynb #04feee16
+# %% ../nbs/14_cli.ipynb #7813e0a4
 def run_demo(
     out:Path, # Folder of the leaf
     n_train:tuple=(16_000,5_000), # Training texts, at most: summaries, openings of documents
@@ -153,7 +153,7 @@ def run_demo(
     from leaf_nb.teacher import as_teacher
     from leaf_nb.texts import doc_corpus
     from leaf_nb.train import distill
-    kw = dict(train=packages, test=held) if packages else {}
+    resumed = out.exists(); kw = dict(train=packages, test=held) if packages else {}
     train,pairs = doc_corpus(n_documents=n_documents, n_queries=n_queries, seed=seed, n_workers=n_workers, **kw)
     task = task_from_pairs(pairs, 'documentation'); teacher = as_teacher('offline', max_length, 'cpu')
     opening = (train.title+': '+train.text).str.split().str[:20].str.join(' ')
@@ -164,7 +164,7 @@ def run_demo(
     fast = speed(dict(teacher=teacher.model, leaf=leaf.model), task.queries[:500], max_length)
     r |= dict(speedup=fast['leaf']/fast['teacher'], queries_per_second=fast, parameters={k: sum(p.numel() for p in m.parameters()) for k,m in (('teacher',teacher.model), ('leaf',leaf.model))}, history=leaf.info['history'], prepared_seconds=leaf.info['prepared_seconds'])
     r |= dict(settings={k: leaf.info[k] for k in ('student','bs','lr','max_length','loss','seed','steps','n_texts')} | dict(layers=leaf.info['made']['layers']), machine=dict(cores=os.cpu_count(), cpu=platform.processor() or platform.machine(), python=platform.python_version(), torch=torch.__version__, sentence_transformers=version('sentence-transformers')))
-    _plots(out, leaf, r); r['seconds'] = _process_seconds(); _write_json(out/'report.json', r)
+    _plots(out, leaf, r); r['seconds'],r['resumed'] = _process_seconds(),resumed; _write_json(out/'report.json', r)
     return r
 
 @command

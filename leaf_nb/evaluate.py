@@ -6,16 +6,16 @@
 __all__ = ['Task', 'task_from_pairs', 'load_beir', 'save_beir', 'as_task', 'Sides', 'teacher_sides', 'leaf_sides', 'compare',
            'teacher_of', 'evaluate', 'speed']
 
-# %% ../nbs/09_evaluate.ipynb #e497decb
-import json, time
-from dataclasses import dataclass, field
+# %% ../nbs/09_evaluate.ipynb #5b468f3d
+import time
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
 from sentence_transformers import SentenceTransformer
 from .cache import embed
 from .metrics import ndcg, paired_bootstrap, search
 from .teacher import MINILM, Teacher, as_teacher, encode
-from .texts import as_prompts, as_texts, check_texts, doc_corpus, read_table
+from .texts import as_prompts, check_texts, read_table
 from .train import Leaf, load_leaf
 
 # %% ../nbs/09_evaluate.ipynb #790fc9ec

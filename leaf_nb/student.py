@@ -6,9 +6,8 @@
 __all__ = ['RIDGES', 'find_layers', 'check_layers', 'prune', 'add_head', 'head_of', 'Ridge', 'fit_head', 'states', 'solve_head',
            'layer_states', 'choose_layers', 'bridge', 'parse_student', 'check_fit', 'make_student']
 
-# %% ../nbs/06_student.ipynb #beafe667
+# %% ../nbs/06_student.ipynb #eb6ada70
 import copy, re
-from pathlib import Path
 import numpy as np, torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Dense, Normalize, Pooling, Transformer

@@ -7,8 +7,8 @@ __all__ = ['MINILM', 'MINILM_SHA256', 'check_vectors', 'is_normalized', 'check_s
            'max_tokens', 'token_ids', 'collate', 'encode', 'Teacher', 'hash_weights', 'from_model', 'from_callable',
            'from_array', 'as_teacher']
 
-# %% ../nbs/02_teacher.ipynb #4b363b85
-import hashlib, os
+# %% ../nbs/02_teacher.ipynb #ecc1498f
+import hashlib
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
