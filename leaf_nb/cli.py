@@ -40,24 +40,44 @@ def _read_json(path): return json.loads(Path(path).read_text())
 def _write_json(path, data):
     if path: Path(path).write_text(json.dumps(data, indent=1, default=str)+'\n')
 
-# %% ../nbs/14_cli.ipynb #669949af
+# %% ../nbs/14_cli.ipynb #fc113635
 @command
 def _embed(
-    teacher:str, # A model name or folder, or 'offline'
+    teacher:str, # A model name or folder, the URL of an embeddings server, or 'offline'
     texts:list[Path], # Files: .txt, .jsonl[.gz] or .parquet
     out:Path=..., # Folder of the cache
     role:str='document', # What the texts are: document or query
     column:str='text', # Where the text is, if the files have columns
+    ids:str=None, # Column of ids to store instead of the texts
     max_length:int=None, # Tokens a text; default: the teacher's limit
     dtype:str='float16', # Precision on disk: float16 or float32
+    shard_rows:int=4096, # Rows of a new shard
+    part:str=None, # I/N: every N-th shard only; 'auto': as the launcher says. Without it, finished parts are merged
+    model:str=None, # For a URL: which of its models
+    key:str=None, # For a URL: the environment variable that holds the key
     json:Path=None, # Write rows, width and seconds there
 ):
     "Write the teacher's vectors of TEXTS into a cache; run again after a stop, and it continues."
     from leaf_nb.cache import embed
-    from leaf_nb.texts import as_texts
-    start = time.perf_counter(); v = embed(teacher, {role: as_texts(texts, column)}, out, max_length=max_length, dtype=dtype)
-    typer.echo(f'{len(v):,} vectors of {v.shape[1]} in {out} ({v.nbytes/1e6:.1f} MB)')
+    from leaf_nb.scale import launched_part, merge
+    start = time.perf_counter(); i = launched_part() if part=='auto' else _as_part(part)
+    if i is None and next(out.glob('part-*-of-*'), None): merge(out)
+    if (v := embed(_as_server(teacher, model, key), {role: texts}, out, max_length=max_length, dtype=dtype, shard_rows=shard_rows, column=column, ids=ids, part=i)) is None: return typer.echo(f'Part {part} has nothing to do.')
+    typer.echo(f'{len(v):,} vectors of {v.shape[1]} in {v.path} ({v.nbytes/1e6:.1f} MB)')
     _write_json(json, dict(rows=len(v), dim=v.shape[1], dtype=str(v.dtype), bytes=v.nbytes, seconds=time.perf_counter()-start))
+
+# %% ../nbs/14_cli.ipynb #588f59a1
+def _as_part(part):
+    "`I/N` as a pair"
+    if part is None: return None
+    if len(p := part.split('/'))!=2 or not all(x.isdecimal() for x in p): raise ValueError(f"--part: saw {part!r}, wanted I/N, for example 0/4, or auto.")
+    return int(p[0]),int(p[1])
+
+def _as_server(teacher, model, key):
+    "A client for a URL, anything else as it is"
+    if not teacher.startswith(('http://','https://')): return teacher
+    from leaf_nb.endpoint import Endpoint
+    return Endpoint(teacher, model, key=key)
 
 # %% ../nbs/14_cli.ipynb #c08d5aed
 @command

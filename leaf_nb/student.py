@@ -6,11 +6,11 @@
 __all__ = ['RIDGES', 'find_layers', 'check_layers', 'prune', 'add_head', 'head_of', 'Ridge', 'fit_head', 'states', 'solve_head',
            'layer_states', 'choose_layers', 'bridge', 'parse_student', 'check_fit', 'make_student']
 
-# %% ../nbs/06_student.ipynb #eb6ada70
+# %% ../nbs/06_student.ipynb #ea7b4b74
 import copy, re
 import numpy as np, torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from torch import nn
 from .metrics import cosine
 from .teacher import as_teacher, collate, encode, is_normalized, token_batches, token_ids

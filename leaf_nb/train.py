@@ -6,7 +6,7 @@
 __all__ = ['batch_order', 'optimizers', 'lr_at', 'save_checkpoint', 'load_checkpoint', 'Leaf', 'load_leaf', 'open_run', 'Trainer',
            'run_steps', 'steps_for', 'distill']
 
-# %% ../nbs/08_train.ipynb #969481b7
+# %% ../nbs/08_train.ipynb #111c1d27
 import hashlib, json, math, shutil, tempfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,10 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
-from .cache import check_space, differences, embed, write_atomic
+from .cache import embed
 from .losses import get_loss
 from .metrics import cosine
+from .store import check_space, differences, write_atomic
 from .student import make_student, parse_student
 from .teacher import as_teacher, collate, encode, token_ids
 from .texts import as_prompts, by_role
@@ -248,7 +249,7 @@ def steps_for(
         start = time.perf_counter(); t.step(t.batch(i*max(1, t.steps_per_epoch//probe) % t.steps_per_epoch), 0.); took.append(time.perf_counter()-start)
     return max(1, int(minutes*60/np.mean(took[2:] or took)))
 
-# %% ../nbs/08_train.ipynb #d228a480
+# %% ../nbs/08_train.ipynb #366de4f5
 def _settings(teacher, texts, prompts, **kw):
     "All that the result depends on, as plain values"
     digest = hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()[:16]
@@ -300,7 +301,7 @@ def _train(teacher, texts, student, out, s, info, cache, device, save_every, pro
     flat = [s['prompts'][r]['student']+t for r,ts in texts.items() for t in ts]; n = len(flat)
     val = np.random.default_rng(s['seed']).permutation(n)[:max(1, min(s['n_val'], n//10))]
     at = load_checkpoint(out, device or 'cpu'); begun = time.perf_counter()
-    vectors = embed(teacher, texts, cache or out/'vectors', prompts=s['prompts'], progress=progress)
+    vectors = embed(teacher, texts, cache or out/'vectors', prompts=s['prompts'], progress=progress).by_role()
     if at is None: leaf,info['made'] = _begin(student, teacher, flat, vectors, np.setdiff1d(np.arange(n), val), s, device)
     else: leaf,tensors,state = at
     t = Trainer(leaf, token_ids(leaf, flat, s['max_length']), vectors, val, s['loss'], s['lr'], s['bs'], s['seed'])

@@ -3,15 +3,6 @@ import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
 
-EMBED = '''
-import sys, time, numpy as np
-from leaf_nb.cache import embed
-def letters(texts):
-    time.sleep(.05)
-    return np.array([[t.count(c)+.5 for c in 'etaoinsh'] for t in texts])
-embed(letters, [f'text number {i} of many' for i in range(1000)], sys.argv[1], shard_rows=25, progress=False)
-'''
-
 DISTILL = '''
 import sys, torch
 from leaf_nb.student import prune
@@ -37,19 +28,6 @@ def kill_when(p, ready, limit=120):
     if p.poll() is not None: return False
     p.send_signal(signal.SIGKILL); p.communicate()
     return True
-
-def files(d): return {f.relative_to(d).as_posix(): f.read_bytes() for f in sorted(d.rglob('*')) if f.is_file() and not f.name.startswith('.')}
-
-def test_cache_killed_three_times_is_byte_identical(tmp_path):
-    calm,cut = tmp_path/'calm',tmp_path/'cut'
-    finish(EMBED, calm)
-    for k in range(3):
-        had = len(list(cut.glob('shard-*')))
-        assert kill_when(start(EMBED, cut), lambda: len(list(cut.glob('shard-*')))>had), 'it was not killed'
-        manifest = json.loads((cut/'manifest.json').read_text()) if (cut/'manifest.json').exists() else dict(shards=[])
-        assert len(list(cut.glob('shard-*')))-len(manifest['shards']) <= 1 # at most one shard was lost
-    finish(EMBED, cut)
-    assert files(calm)==files(cut)
 
 def test_training_killed_twice_gives_the_same_weights(tmp_path):
     from safetensors.torch import load_file
