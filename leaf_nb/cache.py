@@ -144,7 +144,7 @@ class Job:
             if (r,x)!=(role,now): raise ValueError(f"{self.path}: row {shard['start']+j} was made from {x[:60]!r} ({r}), now it is {now[:60]!r} ({role}). Texts may only be added at the end of their role; choose another folder for others.")
         raise ValueError(f"{self.path}: rows {shard['start']} to {shard['start']+len(rows)-1} have the same ids as before, but other texts. Choose another folder.")
 
-# %% ../nbs/03_cache.ipynb #b3d0a7f7
+# %% ../nbs/03_cache.ipynb #1368602f
 @patch
 def prepare(self:Job, plan):
     "`(positions, function of tick)` for each role in a plan; what can be done beforehand is done"
@@ -169,6 +169,9 @@ def stored(self:Job, rows):
 def write(self:Job, plan, vectors):
     "Make a shard durable, then say so in the manifest"
     data,entry = pack_shard(plan.rows, vectors, {k: self.manifest[k] for k in ('format','teacher','dtype','key')}, plan.start, plan.keys); entry['file'] = f'shard-{plan.k:05d}.arrow'
+    if not self.manifest['shards']:
+        left = (self.meter.bar.total or len(plan.rows))*(len(data)//len(plan.rows)); check_space(self.path, left) # now the width is known
+        write_manifest(self.path, self.manifest) # a shard without a manifest would be taken for something else
     write_atomic(self.path/entry['file'], data); self.meter.bytes += data.size; self.parts.pop(plan.k, None)
     self.manifest['shards'][plan.k:plan.k+1] = [entry]; self.manifest |= dict(dim=vectors.shape[1], complete=False); write_manifest(self.path, self.manifest)
 
@@ -230,7 +233,7 @@ def announce(self:Job, plan):
     bar = self.meter.bar; left = bar.total-bar.n if bar.total else len(plan.rows); e = self.teacher.estimate([plan.rows[i][2] for i in plan.fresh])
     more = left/max(1, len(plan.fresh)); tqdm.write(f"{self.teacher.name}: at most {left:,} texts, about {e['tokens']*more:,.0f} tokens in {e['requests']*more:,.0f} requests, about {e['seconds']*more:,.0f} s")
 
-# %% ../nbs/03_cache.ipynb #1bcc0865
+# %% ../nbs/03_cache.ipynb #5a03244d
 def open_job(
     teacher:Teacher, # Who is asked
     path:Path, # Folder of the store
@@ -246,7 +249,7 @@ def open_job(
         if len(rows)>1: raise ValueError("An array cannot tell queries from documents: saw both roles. Embed each role into a folder of its own.")
         if total is not None: _same_length(teacher, total)
     there = sum(s['rows'] for s in manifest['shards'])
-    check_space(path, max(0, (total or 0)-there)*(100+(manifest.get('dim') or teacher.dim or 64)*np.dtype(head['dtype']).itemsize))
+    if dim := manifest.get('dim') or teacher.dim: check_space(path, max(0, (total or 0)-there)*(100+dim*np.dtype(head['dtype']).itemsize))
     return Job(teacher, path, manifest, prompts, head['dtype'], memory, Meter(teacher.name, total, progress))
 
 def _same_length(teacher, n):

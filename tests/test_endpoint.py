@@ -136,7 +136,7 @@ def test_after_an_error_what_is_under_way_is_waited_for(teacher):
         assert len(s.got)==2
 
 def test_after_an_error_nobody_sits_out_a_wait(teacher):
-    with serve(teacher, [dict(status=503, body='later', headers={'Retry-After': '30'}), dict(status=400, body='no', headers=lambda _: time.sleep(.3))]) as s:
+    with serve(teacher, [dict(status=503, body='later', headers=lambda _: time.sleep(.5) or {'Retry-After': '30'}), dict(status=400, body='no', headers=lambda _: time.sleep(1.5))]) as s:
         start = time.monotonic()
         fails(client(s.v1, bs=2, parallel=2), "400: 'no'")
         assert time.monotonic()-start<5
@@ -222,7 +222,7 @@ Endpoint(sys.argv[1], 'served', bs=1, parallel=3)([f'text {i}' for i in range(50
 @pytest.mark.parametrize('faults', [(), lambda: dict(status=503, body='later', headers={'Retry-After': '30'})], ids=['answering','waiting'])
 def test_ctrl_c_cancels_the_rest(faults):
     with serve(lambda texts: [[1., 2.]]*len(texts), faults, delay=.3) as s:
-        p = subprocess.Popen([sys.executable, '-c', CTRL_C, s.v1], stderr=subprocess.PIPE, text=True)
+        p = subprocess.Popen([sys.executable, '-c', CTRL_C, s.v1], stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a job in the background starts with it ignored
         while len(s.got)<3: assert p.poll() is None; time.sleep(.01)
         time.sleep(.4) # all three have their first answer
         sent,start = len(s.got), time.monotonic()

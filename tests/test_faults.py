@@ -81,6 +81,13 @@ def test_twenty_kills_lose_at_most_a_shard_each(tmp_path, teacher, monkeypatch):
     assert asked()<=len(texts)+20*SIZE
     assert verify(cut, teacher)==[]
 
+@pytest.mark.parametrize('stage', stages)
+def test_a_kill_at_the_very_first_shard(tmp_path, teacher, stage):
+    make = lambda d: embed(teacher, texts[:2*SIZE], d, shard_rows=SIZE, progress=False)
+    def run(): bomb(stage, 0); make(tmp_path/'cut')
+    assert os.WIFSIGNALED(child(run)) and child(lambda: make(tmp_path/'cut'))==0 and child(lambda: make(tmp_path/'calm'))==0
+    assert files(tmp_path/'cut')==files(tmp_path/'calm')
+
 def cut(f): f.write_bytes(f.read_bytes()[:-40])
 def flip(f): data = bytearray(f.read_bytes()); data[len(data)//2] ^= 1; f.write_bytes(data)
 def flip_text(f): data = f.read_bytes(); assert b'trees' in data; f.write_bytes(data.replace(b'trees', b'treez', 1))
