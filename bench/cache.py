@@ -3,7 +3,7 @@ import json, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np
 from fastcore.script import call_parse
-from common import HERE, machine, memory, rss_anon, save, shared_texts
+from common import HERE, machine, memory, save, shared_texts
 
 def median_us(f, n=2000):
     "Median microseconds of `f(i)`"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['chunks', 'Seen', 'sources', 'Meter', 'ahead', 'Plan', 'Job', 'open_job', 'embed', 'part_folder', 'repair']
 
-# %% ../nbs/03_cache.ipynb #83fd5395
+# %% ../nbs/03_cache.ipynb #86a65461
 import json, sqlite3, time, zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from tqdm.auto import tqdm
-from .store import FORMAT, Vectors, check_space, claim, differences, map_shard, open_store, pack_shard, read_manifest, rebuild_manifest, rows_digest, shard_vectors, text_key, to_dtype, verify, write_atomic, write_manifest
+from .store import FORMAT, Vectors, check_space, claim, cosines, differences, map_shard, open_store, pack_shard, read_manifest, rebuild_manifest, rows_digest, shard_vectors, text_key, to_dtype, verify, write_atomic, write_manifest
 from .teacher import Teacher, as_teacher, check_vectors
 from .texts import streams
 
@@ -144,7 +144,7 @@ class Job:
             if (r,x)!=(role,now): raise ValueError(f"{self.path}: row {shard['start']+j} was made from {x[:60]!r} ({r}), now it is {now[:60]!r} ({role}). Texts may only be added at the end of their role; choose another folder for others.")
         raise ValueError(f"{self.path}: rows {shard['start']} to {shard['start']+len(rows)-1} have the same ids as before, but other texts. Choose another folder.")
 
-# %% ../nbs/03_cache.ipynb #1368602f
+# %% ../nbs/03_cache.ipynb #2f7cb571
 @patch
 def prepare(self:Job, plan):
     "`(positions, function of tick)` for each role in a plan; what can be done beforehand is done"
@@ -155,7 +155,7 @@ def prepare(self:Job, plan):
 @patch
 def stored(self:Job, rows):
     "Vectors of stored `rows`; a shard of an earlier run is checked before the first is taken from it"
-    ends = np.cumsum([s['rows'] for s in self.manifest['shards']]); shard = np.searchsorted(ends, rows, 'right'); out = np.empty((len(rows), self.manifest['dim']), self.dtype)
+    shard = np.searchsorted([s['start'] for s in self.manifest['shards']], rows, 'right')-1; out = np.empty((len(rows), self.manifest['dim']), self.dtype)
     for k in np.unique(shard):
         s = self.manifest['shards'][k]
         if k not in self.parts:
@@ -207,21 +207,21 @@ def finish(self:Job):
     "Wait for the shard that is being written"
     if self.pending: self.pending, p = None, self.pending; p.result()
 
-# %% ../nbs/03_cache.ipynb #aaf245fc
+# %% ../nbs/03_cache.ipynb #7e71cece
 @patch
 def probe(self:Job):
     "Ask a teacher without weights for the first stored row; raises `ValueError` if it gives another vector"
     if self.asked or self.teacher.model is not None or self.teacher.vectors is not None: return
     (role,_,text),self.asked = self.first[0],True
-    a,b = self.teacher([text], role, self.prompts)[0].astype(np.float32),self.stored(np.array([0]))[0].astype(np.float32)
-    if len(a)!=len(b) or (cos := a@b/np.linalg.norm(a)/np.linalg.norm(b))<.99: raise ValueError(f"{self.path}: {self.teacher.name} says something else of {text[:60]!r} than it did ({f'width {len(a)}, was {len(b)}' if len(a)!=len(b) else f'cosine {cos:.3f}'}). Is another model behind it? Give it another revision, and another folder.")
+    a,b = self.teacher([text], role, self.prompts),self.stored(np.array([self.manifest['shards'][0]['start']]))
+    what = f'width {a.shape[1]}, was {b.shape[1]}' if a.shape!=b.shape else f'cosine {c:.3f}' if (c := cosines(a, b)[0])<.99 else ''
+    if what: raise ValueError(f"{self.path}: {self.teacher.name} says something else of {text[:60]!r} than it did ({what}). Is another model behind it? Give it another revision, and another folder.")
 
 @patch
 def run(self:Job, chunks, bad=()):
     "Make all that is missing, and the shards that are `bad`"
     try:
         for plan,ready in ahead(self.plans(chunks, bad), self.prepare):
-            if bad: self.asked = True
             self.announce(plan); self.probe(); self.make(plan, ready)
         self.finish()
     finally: self.writer.shutdown(); self.meter.close()
@@ -233,7 +233,7 @@ def announce(self:Job, plan):
     bar = self.meter.bar; left = bar.total-bar.n if bar.total else len(plan.rows); e = self.teacher.estimate([plan.rows[i][2] for i in plan.fresh])
     more = left/max(1, len(plan.fresh)); tqdm.write(f"{self.teacher.name}: at most {left:,} texts, about {e['tokens']*more:,.0f} tokens in {e['requests']*more:,.0f} requests, about {e['seconds']*more:,.0f} s")
 
-# %% ../nbs/03_cache.ipynb #5a03244d
+# %% ../nbs/03_cache.ipynb #2b444645
 def open_job(
     teacher:Teacher, # Who is asked
     path:Path, # Folder of the store
@@ -265,14 +265,17 @@ def embed(
     shard_rows:int=4096, # Rows of a new shard: what a kill can cost
     column:str='text', # Where the text is, if `texts` has columns
     ids:str|None=None, # Column of ids that are stored instead of the texts
-    part:tuple|None=None, # `(i, n)`: every n-th shard, into a folder of its own within `out`; see `merge`
+    part:tuple|None=None, # `(i, n)`: every n-th shard, into a folder of its own within `out`, until they are merged; see `merge`
     memory:int=64<<20, # Bytes of the index of texts before it moves to a temporary file
     progress:bool=True, # Show a bar, and a summary at the end
 ) -> Vectors: # The finished store, opened
     "Teacher vectors of `texts` in `out`, continuing where an earlier call stopped. Raises `ValueError` for another teacher, other texts or bad vectors, `OSError` for a full disk; finished shards are always kept"
     teacher,path,rows = as_teacher(teacher, max_length),Path(out),streams(texts, column, ids)
     head = dict(format=FORMAT, teacher=teacher.fingerprint(prompts), dtype=dtype, key='id' if ids else 'text')
-    if part: path = part_folder(path, part); head |= dict(part=list(part), shard_rows=shard_rows)
+    if part:
+        folder = part_folder(path, part)
+        if (path/'manifest.json').exists(): open_store(path, head); return Vectors(path) # merged before
+        path = folder; head |= dict(part=list(part), shard_rows=shard_rows)
     open_store(path, head) # what is wrong with the folder is said before it is touched
     with claim(path):
         job = open_job(teacher, path, rows, prompts, head, memory, progress)
@@ -296,7 +299,7 @@ def part_folder(
     if not 0<=i<n: raise ValueError(f"part: saw {part}, wanted (i, n) with 0 <= i < n.")
     return Path(out)/f'part-{i:05d}-of-{n:05d}'
 
-# %% ../nbs/03_cache.ipynb #5d063636
+# %% ../nbs/03_cache.ipynb #2065338b
 def _own_texts(path, manifest, bad):
     "`(start, rows)` of each shard, from what it holds; raises `ValueError` for one whose texts cannot be read"
     for k,s in enumerate(manifest['shards']):
@@ -326,7 +329,8 @@ def repair(
         if d := differences(head['teacher'], teacher.fingerprint(prompts)): raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
         write_manifest(path, manifest); bad = {f.shard for f in verify(path, progress=progress)}
         rows = None if texts is None else streams(texts, column, ids)
-        todo = list(_own_texts(path, manifest, bad)) if rows is None and bad else [] if rows is None else chunks({r: x for r,(_,x) in rows.items()}, manifest['shards'], 4096)
-        job = Job(teacher, path, manifest, prompts, head['dtype'], memory, Meter(teacher.name, None, progress)); job.run(todo, bad)
+        todo = list(_own_texts(path, manifest, bad)) if rows is None and bad else [] if rows is None else chunks({r: x for r,(_,x) in rows.items()}, manifest['shards'], manifest.get('shard_rows', 4096), manifest.get('part'))
+        job = Job(teacher, path, manifest, prompts, head['dtype'], memory, Meter(teacher.name, None, progress)); job.asked |= 0 in bad # the first row may not be what it was
+        job.run(todo, bad)
         if rows is not None: _complete(job)
     return Vectors(path)

@@ -135,12 +135,12 @@ def keywords(
     sizes = np.random.default_rng(seed).integers(words[0], words[1]+1, size=(len(documents), n))
     return [_top_words(*s, k) for s,k in zip(salience(documents, tfidf), sizes)]
 
-# %% ../nbs/01c_queries.ipynb #10c11956
+# %% ../nbs/01c_queries.ipynb #166f3f88
 WAYS = dict(title=titles, sentence=first_sentences, span=spans, keywords=keywords)
 
 def _check_ways(ways):
     "Raise `ValueError` unless each of `ways` is a name we know or can be called"
-    if not ways: raise ValueError(f"ways is empty: wanted some of {', '.join(WAYS)}, or functions. Type ways=('sentence','span').")
+    if not ways: raise ValueError(f"ways is empty: wanted some of {', '.join(WAYS)}, or functions. Type ways='keywords'.")
     for w in ways:
         if callable(w) or w in WAYS: continue
         near = get_close_matches(str(w), WAYS, cutoff=.5)

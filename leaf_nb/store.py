@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FORMAT', 'TABLE_ROWS', 'to_dtype', 'write_atomic', 'check_space', 'claim', 'checksum', 'text_key', 'rows_digest',
            'pack_shard', 'map_shard', 'shard_vectors', 'read_manifest', 'write_manifest', 'rebuild_manifest',
-           'differences', 'open_store', 'Vectors', 'Fault', 'verify', 'card', 'push_to_hub']
+           'differences', 'open_store', 'Vectors', 'Fault', 'cosines', 'verify', 'card', 'push_to_hub']
 
-# %% ../nbs/02b_store.ipynb #c747525c
+# %% ../nbs/02b_store.ipynb #43ef79b3
 import ctypes, hashlib, json, math, os, platform, shutil, sys, zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ import numpy as np, pyarrow as pa, torch
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock, Timeout
 from huggingface_hub import DatasetCardData, HfApi
+from sentence_transformers.util import pairwise_cos_sim
 from tqdm.auto import tqdm
 from .teacher import as_teacher
 from .texts import roles
@@ -186,7 +187,7 @@ def _as_one(parts):
     memory = (ctypes.c_char*((n-1)*unit+size)).from_address(base)
     return np.ndarray((n, parts[0].shape[1]), parts[0].dtype, memory, strides=(unit, parts[0].itemsize)), unit, [(a-base)//unit for a in at]
 
-# %% ../nbs/02b_store.ipynb #cdf2f239
+# %% ../nbs/02b_store.ipynb #6e6d1e2c
 TABLE_ROWS = 1<<24
 
 class Vectors:
@@ -205,7 +206,7 @@ class Vectors:
         ends = np.cumsum([len(p) for p in self.parts]); self.shape,self.dtype = (int(ends[-1]), self.parts[0].shape[1]), self.parts[0].dtype
         self._one,unit,begins = _as_one(self.parts); self._row = self.parts[0].strides[0]//unit
         self._ends,self._shift = ends, np.array(begins)-self._row*(ends-[len(p) for p in self.parts])
-        self._table = self._find(np.arange(len(self))) if len(self)<=TABLE_ROWS else None
+        self._table = np.concatenate([b+self._row*np.arange(len(p)) for b,p in zip(begins, self.parts)]) if len(self)<=TABLE_ROWS else None
 
     def __len__(self): return self.shape[0]
     @property
@@ -257,13 +258,17 @@ class _Sorted:
     def __getitem__(self, i): return self.of[self.at[i]]
     def __array__(self, dtype=None, copy=None): return np.asarray(self.of[self.at], dtype)
 
-# %% ../nbs/02b_store.ipynb #c7fe5fda
+# %% ../nbs/02b_store.ipynb #cc981da5
 @dataclass
 class Fault:
     "Something wrong in a store"
     file:str # Which file
     why:str # What is wrong with it
     shard:int|None=None # Its position in the manifest
+
+def cosines(a, b) -> np.ndarray:
+    "Cosine of matched rows of two arrays in any precision, float32 [n]"
+    return pairwise_cos_sim(*(torch.from_numpy(np.asarray(x, np.float32)) for x in (a, b))).numpy()
 
 def _shard_fault(path, entry):
     "What is wrong with a shard, or None"
@@ -279,13 +284,11 @@ def _mismatched(path, manifest, teacher, n, seed):
     prompts = {r: {'teacher': p} for r,p in manifest['teacher'].get('prompts', {}).items()}; t = as_teacher(teacher, manifest['teacher'].get('max_length'))
     if manifest['key']=='id': raise ValueError(f"{path} holds ids instead of texts, so no text can be embedded again. Verify without a teacher.")
     if d := differences(manifest['teacher'], t.fingerprint(prompts)): raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
-    v = Vectors(path); at = np.sort(np.random.default_rng(seed).choice(len(v), min(n, len(v)), replace=False)); rs,ts = v.column('role'),v.column('text')
+    v = Vectors(path); at = np.sort(np.random.default_rng(seed).choice(len(v), min(n, len(v)), replace=False)); there = v.dataset().select_columns(['role','text'])[at.tolist()] # of these rows alone
     for r in roles:
-        if not len(mine := np.array([i for i in at if rs[i]==r], np.int64)): continue
-        a,b = t([ts[i] for i in mine], r, prompts).astype(np.float32), v[mine].astype(np.float32)
-        cos = (a*b).sum(1)/np.linalg.norm(a, axis=1)/np.linalg.norm(b, axis=1)
-        for i,c in zip(mine[cos<.99], cos[cos<.99]):
-            k = int(v._ends.searchsorted(i, 'right')); yield Fault(v.files[k].name, f'row {i}: {ts[i][:60]!r} embedded again has cosine {c:.3f} to its vector', k)
+        if not (mine := [(i,x) for i,x,role in zip(at, there['text'], there['role']) if role==r]): continue
+        for (i,x),c in zip(mine, cosines(t([x for _,x in mine], r, prompts), v[[i for i,_ in mine]])):
+            if c<.99: k = int(v._ends.searchsorted(i, 'right')); yield Fault(v.files[k].name, f'row {i}: {x[:60]!r} embedded again has cosine {c:.3f} to its vector', k)
 
 def verify(
     path:str|Path, # A folder of vectors
@@ -302,14 +305,14 @@ def verify(
     faults = [Fault(s['file'], why, k) for k,s in enumerate(bar) if (why := _shard_fault(path, s))]
     return faults if faults or teacher is None else list(_mismatched(path, manifest, teacher, n, seed))
 
-# %% ../nbs/02b_store.ipynb #64548738
+# %% ../nbs/02b_store.ipynb #c2e9b155
 _CARD = """---
 {meta}
 ---
 
 # Vectors of {name}
 
-{n:,} vectors of {dim} numbers ({dtype}), one for each text, by the model below. Made with [leaf_nb]({home}) to distil that model into a smaller one.
+{n:,} vectors of {dim} numbers ({dtype}), one for each text, by the model below. Made with leaf_nb to distil that model into a smaller one.
 
 | | |
 |---|---|
@@ -338,7 +341,7 @@ def card(
     flat = {'model': t['name'], **{k: x for k,x in t.items() if k not in ('name','prompts') and x}, **{f'prompt of a {r}': repr(p) for r,p in t.get('prompts', {}).items()}, **{f'{r} rows': f'{n:,}' for r,n in counts.items()}}
     meta = DatasetCardData(license=license, pretty_name=f"Vectors of {t['name']}", tags=['leaf_nb','embeddings','knowledge-distillation'], configs=[dict(config_name='default', data_files=[dict(split='train', path='shard-*.arrow')])])
     table = '\n'.join(f'| {k} | {x} |' for k,x in flat.items())
-    return _CARD.format(meta=meta.to_yaml(), name=t['name'], n=len(v), dim=v.shape[1], dtype=v.dtype, home='https://github.com/leaf-nb/leaf_nb', table=table, repo=repo, columns=', '.join(v.tables[0].column_names), source=source)
+    return _CARD.format(meta=meta.to_yaml(), name=t['name'], n=len(v), dim=v.shape[1], dtype=v.dtype, table=table, repo=repo, columns=', '.join(v.tables[0].column_names), source=source)
 
 def push_to_hub(
     path:str|Path, # A folder of vectors

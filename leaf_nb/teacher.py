@@ -8,14 +8,14 @@ __all__ = ['MINILM', 'MINILM_SHA256', 'check_vectors', 'is_normalized', 'check_s
            'hash_weights', 'describe_modules', 'from_model', 'from_callable', 'from_endpoint', 'from_array',
            'as_teacher']
 
-# %% ../nbs/02_teacher.ipynb #7dabf521
+# %% ../nbs/02_teacher.ipynb #1f464b2a
 import hashlib
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 import numpy as np, torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Router, Transformer
 from tqdm.auto import tqdm
 from .endpoint import Endpoint
 from .texts import as_prompts, roles
@@ -148,7 +148,7 @@ class Tokenised:
         cuda = self.model.device.type=='cuda'
         return {k: (v.pin_memory() if cuda else v).to(self.model.device, non_blocking=cuda) if torch.is_tensor(v) else v for k,v in x.items()}
 
-# %% ../nbs/02_teacher.ipynb #9666dea8
+# %% ../nbs/02_teacher.ipynb #7d7523c3
 def precision_of(
     model:SentenceTransformer, # On its device
 ) -> str: # 'float32', 'bfloat16' or 'float16'
@@ -163,7 +163,7 @@ def encode_batches(
     tick=None, # Called with texts and tokens after each batch
 ) -> np.ndarray: # float32 [n, dim]
     "Vectors of tokenised texts, longest batch first; a batch that runs out of memory is halved, `MemoryError` for a single text that does"
-    model,done = x.model,[]; half = getattr(torch, precision_of(model)); tokens = tokens or (32768 if model.device.type=='cuda' else 2048)
+    model,done,was_training = x.model,[],x.model.training; model.eval(); half = getattr(torch, precision_of(model)); tokens = tokens or (32768 if model.device.type=='cuda' else 2048)
     todo = token_batches(x.lengths, tokens)
     while todo:
         b = todo.pop(0)
@@ -176,9 +176,10 @@ def encode_batches(
         done.append((b, v[:,:model.truncate_dim].float()))
         if tick: tick(len(b), int(x.lengths[b].sum()) if x.ids is not None else None)
     out = np.empty((len(x), done[0][1].shape[1]), np.float32); out[np.concatenate([b for b,_ in done])] = torch.cat([v for _,v in done]).cpu().numpy()
+    model.train(was_training)
     return out
 
-# %% ../nbs/02_teacher.ipynb #6ce23782
+# %% ../nbs/02_teacher.ipynb #48253b99
 def encode(
     model:SentenceTransformer, # On whatever device it is
     texts:list[str], # n texts
@@ -189,13 +190,10 @@ def encode(
     role:str|None=None, # 'query' or 'document': the route through a Router
 ) -> np.ndarray: # float32 [n, dim], in the order of `texts`
     "Embed `texts` in batches by token length; the vectors are those of `model.encode` but for rounding"
-    was_training = model.training; model.eval()
     with max_tokens(model, max_length), tqdm(total=len(texts), desc=progress, unit=' texts', disable=not progress) as bar:
-        out = encode_batches(Tokenised(model, texts, prompt, max_length, role), tokens, lambda n,_: bar.update(n))
-    model.train(was_training)
-    return out
+        return encode_batches(Tokenised(model, texts, prompt, max_length, role), tokens, lambda n,_: bar.update(n))
 
-# %% ../nbs/02_teacher.ipynb #c410cdec
+# %% ../nbs/02_teacher.ipynb #f44ea201
 class Teacher:
     "A function from texts to vectors, and what identifies it"
     def __init__(self,
@@ -206,7 +204,7 @@ class Teacher:
         max_length:int|None=None, # Tokens a text
         vectors:np.ndarray|None=None, # All it can say, for a teacher that is an array
         prepare=None, # `(texts, role, prompt) -> anything`: what can be done ahead, in a thread beside `fn`
-        estimate=None, # `texts -> str`: what they will take, said before the first call
+        estimate=None, # `texts -> {tokens, requests, seconds}`: what they will take, said before the first call
     ): self.fn,self.identity,self.prompts,self.model,self.max_length,self.vectors,self.prepare,self.estimate = fn,identity,prompts or {},model,max_length,vectors,prepare,estimate
 
     @property
@@ -222,8 +220,12 @@ class Teacher:
         "Identity, truncation and teacher-side prompts: all that its vectors depend on besides the text"
         return dict(self.identity, max_length=self.max_length, prompts={r: p['teacher'] for r,p in as_prompts(prompts, self.prompts).items()})
 
-    def ready(self, texts, role='document', prompts=None):
-        "A function of `tick` that gives the checked vectors of `texts`; what can be done beforehand is done now"
+    def ready(self,
+        texts:list[str], # n texts
+        role:str='document', # 'query' or 'document': which prompt
+        prompts:dict|None=None, # As in `as_prompts`; None: its own
+    ): # A function of `tick` (or nothing) that gives the checked vectors [n, dim]
+        "What can be done for `texts` beforehand is done now, the rest when the result is called; that raises `ValueError` as `check_vectors` does"
         prompt = as_prompts(prompts, self.prompts)[role]['teacher']; x = self.prepare(texts, role, prompt) if self.prepare else texts
         return lambda tick=None: check_vectors(self.fn(x, role, prompt, tick), n=len(texts), texts=texts)
 
@@ -246,12 +248,14 @@ def hash_weights(
     for k,v in sorted(model.state_dict().items()): h.update(f'{k}{tuple(v.shape)}{v.dtype}'.encode()); h.update(v.detach().cpu().contiguous().view(torch.uint8).numpy().data if v.numel() else b'')
     return h.hexdigest()[:16]
 
-# %% ../nbs/02_teacher.ipynb #37a43132
+# %% ../nbs/02_teacher.ipynb #1629027b
 def describe_modules(
     model:SentenceTransformer, # A loaded model
 ) -> list[str]: # One entry a module
     "What happens to a text in `model`, apart from the weights"
-    named = lambda m: f'{type(m).__name__}({m.pooling_mode})' if isinstance(m, Pooling) else type(m).__name__
+    def named(m):
+        if isinstance(m, Router): return f"Router({'; '.join(f'{k}: '+', '.join(map(named, route)) for k,route in m.sub_modules.items())})"
+        return f'{type(m).__name__}({m.pooling_mode})' if isinstance(m, Pooling) else type(m).__name__
     return [named(m) for m in model] + ([f'first {model.truncate_dim}'] if model.truncate_dim else [])
 
 def from_model(
@@ -263,14 +267,14 @@ def from_model(
     names = dict(query=['query'], document=['document','passage','corpus'])
     own = {r: p for r in roles if (p := next((model.prompts[k] for k in names[r] if (model.prompts or {}).get(k)), None))}
     name = name or getattr(model.model_card_data, 'base_model', None) or type(model).__name__
-    def prepare(texts, role, prompt):
-        with max_tokens(model, max_length): return Tokenised(model, texts, prompt, max_length, role)
+    with max_tokens(model, max_length): pass # a length that cannot be is said now
+    def prepare(texts, role, prompt): return Tokenised(model, texts, prompt, max_length, role) # in a thread beside `fn`: the model's own limit is left alone
     def fn(x, role, prompt, tick):
-        with max_tokens(model.eval(), max_length): return encode_batches(x, tick=tick)
+        with max_tokens(model, max_length): return encode_batches(x, tick=tick)
     identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model), precision=precision_of(model))
     return Teacher(fn, identity, own, model, max_length or model.max_seq_length, prepare=prepare)
 
-# %% ../nbs/02_teacher.ipynb #6f6dd405
+# %% ../nbs/02_teacher.ipynb #f9cc744e
 def from_callable(
     fn, # `list[str] -> array [n, dim]`; a prompt is put before the texts
     name:str|None=None, # What to call it; None: its own name
@@ -288,7 +292,7 @@ def from_endpoint(
     endpoint:Endpoint, # A client of an embeddings server
 ) -> Teacher: # Without a model
     "A teacher behind HTTP; its errors keep what was answered before them"
-    return Teacher(lambda texts,role,prompt,tick: endpoint(texts, role, prompt, tick), endpoint.identity, estimate=endpoint.estimate)
+    return Teacher(endpoint, endpoint.identity, estimate=endpoint.estimate)
 
 def _column_of_vectors(ds):
     "The one column of vectors of a data set, as an array"
