@@ -154,7 +154,7 @@ def _show(out, r):
     typer.echo(f"{r['n_queries']:,} queries, {r['n_documents']:,} documents of packages the leaf never read; speed-up {r['speedup']:.1f}x; {r['seconds']:.0f} s {'in this process, which resumed an earlier one' if r['resumed'] else 'in all'}\nReport and figures: {out}/report.json, quality.png, retention.png. Use the leaf:\n")
     typer.echo(f"from sentence_transformers import SentenceTransformer\nleaf = SentenceTransformer({str(out)!r})\nprint(leaf.similarity(leaf.encode(['invert a matrix']), leaf.encode(['Compute the inverse of a square array.', 'Draw a pie chart.'])))")
 
-# %% ../nbs/14_cli.ipynb #7813e0a4
+# %% ../nbs/14_cli.ipynb #6e7a7591
 def run_demo(
     out:Path, # Folder of the leaf
     n_train:tuple=(16_000,5_000), # Training texts, at most: summaries, openings of documents
@@ -178,7 +178,7 @@ def run_demo(
     task = task_from_pairs(pairs, 'documentation'); teacher = as_teacher('offline', max_length, 'cpu')
     opening = (train.title+': '+train.text).str.split().str[:20].str.join(' ')
     texts = {'query': train['query'].tolist()[:n_train[0]], 'document': opening.tolist()[:n_train[1]]}
-    leaf = distill(teacher, texts, 'prune:2', out, lr=lr, max_length=max_length, seed=seed, n_solve=2500)
+    leaf = distill(teacher, texts, 'prune:2', out, lr=lr, max_length=max_length, seed=seed, n_solve=6000)
     t = teacher_sides(teacher, task, cache=out/'task')
     r = compare(task, t, leaf_sides(leaf.model, task, max_length=max_length, progress=True))
     fast = speed(dict(teacher=teacher.model, leaf=leaf.model), task.queries[:500], max_length)

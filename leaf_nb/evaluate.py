@@ -6,7 +6,7 @@
 __all__ = ['Task', 'task_from_pairs', 'load_beir', 'save_beir', 'as_task', 'Sides', 'teacher_sides', 'leaf_sides', 'compare',
            'teacher_of', 'evaluate', 'speed']
 
-# %% ../nbs/09_evaluate.ipynb #5b468f3d
+# %% ../nbs/09_evaluate.ipynb #b1ad152b
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from .cache import embed
 from .metrics import ndcg, paired_bootstrap, search
 from .teacher import MINILM, Teacher, as_teacher, encode
 from .texts import as_prompts, check_texts, read_table
-from .train import Leaf, load_leaf
+from .folder import Leaf, load_leaf
 
 # %% ../nbs/09_evaluate.ipynb #790fc9ec
 @dataclass

@@ -96,8 +96,9 @@ def cosine_loss(student:Tensor, # float [n, dim], after the head; any length
     s,t = _pair(student, teacher)
     return (1-cosine_similarity(s, t, dim=1)).mean()
 
-# %% ../nbs/07_losses.ipynb #0bdeb677
+# %% ../nbs/07_losses.ipynb #91ba3a9a
 losses = {'l2': l2, 'l2_squared': l2_squared, 'cosine': cosine_loss} # Name -> function of (student, teacher)
+for f in losses.values(): f.rowwise = True # a mean over rows: a batch may go through in parts
 
 def get_loss(loss:str|Callable, # Name in `losses`, or any function (student [n, dim], teacher [n, dim]) -> scalar
             )->Callable: # The function

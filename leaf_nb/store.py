@@ -187,7 +187,7 @@ def _as_one(parts):
     memory = (ctypes.c_char*((n-1)*unit+size)).from_address(base)
     return np.ndarray((n, parts[0].shape[1]), parts[0].dtype, memory, strides=(unit, parts[0].itemsize)), unit, [(a-base)//unit for a in at]
 
-# %% ../nbs/02b_store.ipynb #6e6d1e2c
+# %% ../nbs/02b_store.ipynb #0419a5e4
 TABLE_ROWS = 1<<24
 
 class Vectors:
@@ -230,7 +230,7 @@ class Vectors:
         return j*self._row + self._shift[self._ends.searchsorted(j, 'right')]
 
     def by_role(self):
-        "The rows as `by_role` sorts their texts, documents first: itself, unless texts were added later"
+        "The rows as `streams` sorts their texts, documents first: itself, unless texts were added later"
         at = np.concatenate([self.rows(r) for r in roles])
         return self if (at[1:]>at[:-1]).all() else _Sorted(self, at)
 

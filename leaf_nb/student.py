@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['RIDGES', 'find_layers', 'check_layers', 'prune', 'add_head', 'head_of', 'Ridge', 'fit_head', 'states', 'solve_head',
-           'layer_states', 'choose_layers', 'bridge', 'parse_student', 'check_fit', 'make_student']
+           'token_features', 'layer_states', 'choose_layers']
 
-# %% ../nbs/06_student.ipynb #ea7b4b74
-import copy, re
+# %% ../nbs/06_student.ipynb #d1717fb5
+import copy
 import numpy as np, torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from torch import nn
 from .metrics import cosine
-from .teacher import as_teacher, collate, encode, is_normalized, token_batches, token_ids
+from .teacher import collate, encode, token_batches, token_ids
 
 # %% ../nbs/06_student.ipynb #fa5fae8d
 def find_layers(
@@ -136,7 +136,7 @@ def solve_head(
         if lin.bias is not None: lin.bias.copy_(torch.from_numpy(b))
     return cos
 
-# %% ../nbs/06_student.ipynb #da451693
+# %% ../nbs/06_student.ipynb #3394fd7d
 class _Memo(nn.Module):
     "A layer that runs once a batch"
     def __init__(self, layer): super().__init__(); self.layer,self.out = layer,None
@@ -147,10 +147,14 @@ class _Memo(nn.Module):
         if self.out is None: self.out = self.layer(*args, **kwargs)
         return self.out
 
-def _token_batches(model, texts, max_length):
-    "Rows of each batch of like length, and its features"
-    ids = token_ids(model, texts, max_length); rows = token_batches([len(i) for i in ids])
-    return rows, [collate([ids[i] for i in b], model.tokenizer.pad_token_id, model.device) for b in rows]
+def token_features(
+    model:SentenceTransformer, # Whose tokenizer
+    texts:list[str], # n texts
+    max_length:int|None=None, # Tokens a text
+): # Pairs of rows and features
+    "Batches of like length, as the model takes them"
+    ids = token_ids(model, texts, max_length)
+    for b in token_batches([len(i) for i in ids]): yield b, collate([ids[i] for i in b], model.tokenizer.pad_token_id, model.device)
 
 @torch.inference_mode()
 def layer_states(
@@ -164,7 +168,7 @@ def layer_states(
     memo = {c[:i+1]: _Memo(layers[c[i]]) for c in candidates for i in range(len(c))}
     res = {c: np.empty((len(texts), body.get_embedding_dimension()), np.float32) for c in candidates}
     cfg = body[0].auto_model.config
-    for rows,f in zip(*_token_batches(body, texts, max_length)):
+    for rows,f in token_features(body, texts, max_length):
         for m in memo.values(): m.out = None
         for c in candidates:
             setattr(holder, k, nn.ModuleList(memo[c[:i+1]] for i in range(len(c)))); cfg.num_hidden_layers = len(c)
@@ -188,87 +192,3 @@ def choose_layers(
         tried.update({c: fit_head(h, vectors, held=.33)[3] for c,h in layer_states(model, new, texts, max_length).items()} if new else {})
         if (top := max(tried, key=tried.get))==best: return best, tried
         best = top
-
-# %% ../nbs/06_student.ipynb #6378296c
-def _tail(layer):
-    "The block that ends a BERT-like layer, or None"
-    out = getattr(layer, 'output', None)
-    return out if hasattr(out, 'dense') and hasattr(out, 'LayerNorm') else None
-
-@torch.inference_mode()
-def _bridge_sums(source, target, student, teacher, texts, max_length):
-    "Ridge sums over tokens: activations of block `source` against what `target` normalises, less the residual"
-    seen,r = {},Ridge(np.float32)
-    hooks = [source.register_forward_pre_hook(lambda m,a: seen.update(g=a[0], a=a[1])), target.LayerNorm.register_forward_pre_hook(lambda m,a: seen.update(z=a[0]))]
-    try:
-        for f in _token_batches(student, texts, max_length)[1]:
-            teacher[0](dict(f)); student[0](dict(f)); on = f['attention_mask'].bool()
-            r.add(seen['g'][on].cpu().numpy(), (seen['z']-seen['a'])[on].cpu().numpy())
-    finally:
-        for h in hooks: h.remove()
-    return r
-
-def bridge(
-    student:SentenceTransformer, # Made by `prune`; changed in place
-    teacher:SentenceTransformer, # The model it was pruned from
-    layers, # Which layers it kept
-    texts:list[str], # A thousand or so
-    ridge:float=.03, # Relative to the mean eigenvalue
-    max_length:int|None=None, # Tokens a text
-) -> list[int]: # Positions of the student's layers that were solved
-    "Let each kept layer stand in for the left-out ones behind it, by ridge regression on tokens; nothing where none is left out, or for layers not like BERT's"
-    n = len(getattr(*find_layers(teacher))); ends = [*(l-1 for l in layers[1:]), n-1]; done = []
-    for i,(l,end) in enumerate(zip(layers, ends)):
-        source,target = (_tail(getattr(*find_layers(m))[j]) for m,j in ((student,i), (teacher,end)))
-        if l==end or source is None: continue
-        (w,b), = _bridge_sums(source, target, student.eval(), teacher.eval(), texts, max_length).solve(ridge)
-        with torch.no_grad(): source.dense.weight.copy_(torch.from_numpy(w.T)); source.dense.bias.copy_(torch.from_numpy(b))
-        source.LayerNorm.load_state_dict(target.LayerNorm.state_dict()); done.append(i)
-    return done
-
-# %% ../nbs/06_student.ipynb #be0adb72
-def parse_student(
-    student, # 'prune:2', 'prune:0,5', a model name or path, or a SentenceTransformer
-    teacher, # Anything `as_teacher` takes; must have layers for 'prune'
-) -> int|list|SentenceTransformer: # How many layers, which layers, or a copy of the model
-    "What `student` asks for; raises `ValueError` for a word that is none, layers that the teacher lacks or a teacher without layers, `FileNotFoundError` for a model that does not load"
-    if isinstance(student, SentenceTransformer): return copy.deepcopy(student)
-    if not str(student).startswith('prune'): return as_teacher(student).model
-    if not (m := re.fullmatch(r'prune:(\d+(?:,\d+)*,?)', str(student))): raise ValueError(f"student: saw {student!r}, wanted 'prune:2' (so many layers) or 'prune:0,5' (these layers).")
-    if (model := as_teacher(teacher).model) is None:
-        raise ValueError(f"student={student!r} takes layers from the teacher, but {as_teacher(teacher).name!r} is known by its vectors only. Name a backbone instead: student='nreimers/MiniLM-L6-H384-uncased', or a SentenceTransformer.")
-    want = [int(i) for i in m[1].strip(',').split(',')]
-    if ',' in m[1]: check_layers(model, want); return want
-    check_layers(model, range(want[0])); return want[0]
-
-def check_fit(
-    leaf:SentenceTransformer, # A student with a head
-    dim:int, # Width of the teacher's vectors
-    normalized:bool, # Whether they have length one
-):
-    "Raise `ValueError` unless the student ends as wide as its teacher, and normalised if it is"
-    if (w := leaf.get_embedding_dimension())!=dim: raise ValueError(f"The student ends {w} wide, the teacher's vectors are {dim}. Leave out its Dense, and a head of the right width is added.")
-    if normalized!=any(isinstance(m, Normalize) for m in leaf): raise ValueError(f"The teacher's vectors are {'' if normalized else 'not '}normalised, the student's are {'not ' if normalized else ''}. Leave out its Dense and Normalize, and what fits is added.")
-
-def make_student(
-    student, # Anything `parse_student` takes
-    teacher, # Anything `as_teacher` takes; must have layers for 'prune'
-    texts:list[str], # n sample texts, with the student's prompt before them
-    vectors:np.ndarray, # [n, dim] their teacher vectors
-    bias:bool=True, # W_out with an offset
-    max_length:int|None=None, # Tokens a text in the sample
-    n_choose:int=500, # Texts used to choose layers
-    n_bridge:int=1500, # Texts used to bridge what is left out
-) -> tuple[SentenceTransformer,dict]: # The student, head solved; what was decided
-    "A student for these vectors, ready to train. Raises as `parse_student` does, and `ValueError` for widths or normalisation that do not fit"
-    vectors = np.asarray(vectors, np.float32); norm = is_normalized(vectors); info = dict(normalize=norm, bias=bias)
-    want = parse_student(student, teacher); model = as_teacher(teacher).model if isinstance(want, (int,list)) else None
-    if isinstance(want, int):
-        want,tried = choose_layers(model, want, texts[:n_choose], vectors[:n_choose], max_length)
-        info['tried'] = {','.join(map(str, c)): round(v, 4) for c,v in tried.items()}
-    if model: info['layers'],body = list(want),prune(model, want); info['bridged'] = bridge(body, model, want, texts[:n_bridge], max_length=max_length)
-    else: body = want
-    leaf = body if any(isinstance(m, Dense) for m in body) else add_head(body, vectors.shape[1], bias, norm)
-    check_fit(leaf, vectors.shape[1], norm)
-    info['start_cosine'] = solve_head(leaf, states(leaf, texts, max_length=max_length), vectors)
-    return leaf, info

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MINILM', 'MINILM_SHA256', 'check_vectors', 'is_normalized', 'check_sha256', 'offline_teacher', 'token_batches',
-           'max_tokens', 'token_ids', 'collate', 'Tokenised', 'precision_of', 'encode_batches', 'encode', 'Teacher',
-           'hash_weights', 'describe_modules', 'from_model', 'from_callable', 'from_endpoint', 'from_array',
-           'as_teacher']
+           'max_tokens', 'token_ids', 'collate', 'Tokenised', 'precision_of', 'fast_precision', 'autocast',
+           'encode_batches', 'encode', 'Teacher', 'hash_weights', 'describe_modules', 'from_model', 'from_callable',
+           'from_endpoint', 'from_array', 'as_teacher']
 
 # %% ../nbs/02_teacher.ipynb #1f464b2a
 import hashlib
@@ -148,13 +148,27 @@ class Tokenised:
         cuda = self.model.device.type=='cuda'
         return {k: (v.pin_memory() if cuda else v).to(self.model.device, non_blocking=cuda) if torch.is_tensor(v) else v for k,v in x.items()}
 
-# %% ../nbs/02_teacher.ipynb #7d7523c3
+# %% ../nbs/02_teacher.ipynb #e4df9ed5
 def precision_of(
     model:SentenceTransformer, # On its device
 ) -> str: # 'float32', 'bfloat16' or 'float16'
     "In what `encode` computes: half precision on CUDA, the weights' own elsewhere"
     if model.device.type!='cuda': return str(next((p.dtype for p in model.parameters()), torch.float32)).split('.')[-1]
     return 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
+
+def fast_precision(
+    device:str|torch.device, # Where to compute
+) -> str: # 'bf16' or 'fp32'
+    "bf16 where the processor has matrix units for it (AMX in recent Xeons, recent GPUs), else fp32: for what is solved and trained; cached vectors stay as `precision_of` has them"
+    if torch.device(device).type=='cuda': return 'bf16' if torch.cuda.is_bf16_supported() else 'fp32'
+    return 'bf16' if torch.device(device).type=='cpu' and getattr(torch.cpu, '_is_amx_tile_supported', bool)() else 'fp32'
+
+def autocast(
+    device:str|torch.device, # Where to compute
+    precision:str|None=None, # 'bf16' or 'fp32'; None: what is fast there
+): # A context
+    "Matrix products in `precision`, weights as they are"
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=(precision or fast_precision(device))=='bf16')
 
 @torch.inference_mode()
 def encode_batches(
