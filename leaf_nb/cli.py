@@ -154,14 +154,14 @@ def _show(out, r):
     typer.echo(f"{r['n_queries']:,} queries, {r['n_documents']:,} documents of packages the leaf never read; speed-up {r['speedup']:.1f}x; {r['seconds']:.0f} s {'in this process, which resumed an earlier one' if r['resumed'] else 'in all'}\nReport and figures: {out}/report.json, quality.png, retention.png. Use the leaf:\n")
     typer.echo(f"from sentence_transformers import SentenceTransformer\nleaf = SentenceTransformer({str(out)!r})\nprint(leaf.similarity(leaf.encode(['invert a matrix']), leaf.encode(['Compute the inverse of a square array.', 'Draw a pie chart.'])))")
 
-# %% ../nbs/14_cli.ipynb #6e7a7591
+# %% ../nbs/14_cli.ipynb #f336c766
 def run_demo(
     out:Path, # Folder of the leaf
     n_train:tuple=(16_000,5_000), # Training texts, at most: summaries, openings of documents
     n_documents:int=10_000, # Documents of the task
     n_queries:int=2_500, # Queries of the task
     max_length:int=32, # Tokens a text
-    lr:float=7e-4, # Peak learning rate
+    lr:float=3e-4, # Peak learning rate: a good start wants a low one
     packages:tuple=(), # Packages to learn from; none: `demo_packages`
     held:tuple=(), # Packages of the task; none: `held_out`
     n_workers:int=0, # Processes that read the documentation

@@ -148,7 +148,7 @@ class Tokenised:
         cuda = self.model.device.type=='cuda'
         return {k: (v.pin_memory() if cuda else v).to(self.model.device, non_blocking=cuda) if torch.is_tensor(v) else v for k,v in x.items()}
 
-# %% ../nbs/02_teacher.ipynb #e4df9ed5
+# %% ../nbs/02_teacher.ipynb #8f11962d
 def precision_of(
     model:SentenceTransformer, # On its device
 ) -> str: # 'float32', 'bfloat16' or 'float16'
@@ -175,14 +175,15 @@ def encode_batches(
     x:Tokenised, # n texts
     tokens:int|None=None, # Tokens a batch; None: 2,048 on a CPU, 32,768 on a GPU
     tick=None, # Called with texts and tokens after each batch
+    precision:str|None=None, # 'float32', 'bfloat16' or 'float16', of the matrix products; None: `precision_of` the model
 ) -> np.ndarray: # float32 [n, dim]
     "Vectors of tokenised texts, longest batch first; a batch that runs out of memory is halved, `MemoryError` for a single text that does"
-    model,done,was_training = x.model,[],x.model.training; model.eval(); half = getattr(torch, precision_of(model)); tokens = tokens or (32768 if model.device.type=='cuda' else 2048)
+    model,done,was_training = x.model,[],x.model.training; model.eval(); half = getattr(torch, precision or precision_of(model)); cast = half!=torch.float32 and bool(precision or model.device.type=='cuda'); tokens = tokens or (32768 if model.device.type=='cuda' else 2048)
     todo = token_batches(x.lengths, tokens)
     while todo:
         b = todo.pop(0)
         try:
-            with torch.autocast(model.device.type, half, enabled=model.device.type=='cuda'): v = model(x.features(b))['sentence_embedding']
+            with torch.autocast(model.device.type, half if cast else torch.bfloat16, enabled=cast): v = model(x.features(b))['sentence_embedding']
         except torch.OutOfMemoryError as e:
             if len(b)==1: raise MemoryError(f"One text of {x.lengths[b[0]]} tokens does not fit into the memory of {model.device}. Lower max_length, or free memory.") from e
             tokens = int(len(b)*x.lengths[b].max()//2); rest = np.concatenate([b, *todo]); todo = [rest[i] for i in token_batches(x.lengths[rest], tokens)]
@@ -262,7 +263,7 @@ def hash_weights(
     for k,v in sorted(model.state_dict().items()): h.update(f'{k}{tuple(v.shape)}{v.dtype}'.encode()); h.update(v.detach().cpu().contiguous().view(torch.uint8).numpy().data if v.numel() else b'')
     return h.hexdigest()[:16]
 
-# %% ../nbs/02_teacher.ipynb #1629027b
+# %% ../nbs/02_teacher.ipynb #2efe1965
 def describe_modules(
     model:SentenceTransformer, # A loaded model
 ) -> list[str]: # One entry a module
@@ -276,16 +277,18 @@ def from_model(
     model:SentenceTransformer, # A loaded model
     name:str|None=None, # What to call it; None: what its card says
     max_length:int|None=None, # Tokens a text; None: its own limit
+    precision:str|None=None, # 'float32', 'bfloat16' or 'float16'; None: half on CUDA, the weights' own elsewhere
 ) -> Teacher: # With the model inside
-    "A teacher from a SentenceTransformer; its `query` and `document` (or `passage`, `corpus`) prompts become the defaults of those roles"
+    "A teacher from a SentenceTransformer; its `query` and `document` (or `passage`, `corpus`) prompts become the defaults of those roles. Raises `ValueError` for a precision or a length that cannot be"
+    if precision not in (None,'float32','bfloat16','float16'): raise ValueError(f"precision: saw {precision!r}, wanted 'float32', 'bfloat16', 'float16', or None.")
     names = dict(query=['query'], document=['document','passage','corpus'])
     own = {r: p for r in roles if (p := next((model.prompts[k] for k in names[r] if (model.prompts or {}).get(k)), None))}
     name = name or getattr(model.model_card_data, 'base_model', None) or type(model).__name__
     with max_tokens(model, max_length): pass # a length that cannot be is said now
     def prepare(texts, role, prompt): return Tokenised(model, texts, prompt, max_length, role) # in a thread beside `fn`: the model's own limit is left alone
     def fn(x, role, prompt, tick):
-        with max_tokens(model, max_length): return encode_batches(x, tick=tick)
-    identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model), precision=precision_of(model))
+        with max_tokens(model, max_length): return encode_batches(x, tick=tick, precision=precision)
+    identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model), precision=precision or precision_of(model))
     return Teacher(fn, identity, own, model, max_length or model.max_seq_length, prepare=prepare)
 
 # %% ../nbs/02_teacher.ipynb #f9cc744e
@@ -324,23 +327,24 @@ def from_array(
     for i in range(0, len(v), 65536): check_vectors(v[i:i+65536], name=f'teacher vectors from row {i} on') # a memory map is looked at piece by piece
     return Teacher(lambda *_: v, vectors=v, identity=dict(kind='array', name=name, shape=list(v.shape), sha256=hashlib.sha256(np.ascontiguousarray(v).data).hexdigest()[:16]))
 
-# %% ../nbs/02_teacher.ipynb #82b95a62
-def _load(name, device, max_length):
+# %% ../nbs/02_teacher.ipynb #44cfba13
+def _load(name, device, **kw):
     "A teacher by name: a URL, 'offline', a folder or a model of the hub"
     if name.startswith(('http://','https://')): return from_endpoint(Endpoint(name))
-    if name=='offline': return from_model(offline_teacher(device), MINILM, max_length)
-    try: return from_model(SentenceTransformer(name, device=device), name, max_length)
+    if name=='offline': return from_model(offline_teacher(device), MINILM, **kw)
+    try: return from_model(SentenceTransformer(name, device=device), name, **kw)
     except (OSError, RuntimeError) as e: raise FileNotFoundError(f"No model {name!r}: neither a folder here nor loadable from the hub ({str(e).splitlines()[0]}). For the offline default write 'offline'.") from e
 
 def as_teacher(
     teacher, # A `Teacher`, SentenceTransformer, name or path, URL or `Endpoint`, callable, or array [n, dim]; 'offline': the offline default
     max_length:int|None=None, # Tokens a text, for models
     device:str|None=None, # For models loaded here
+    precision:str|None=None, # Of models: 'bfloat16' on a CPU with units for it embeds twice as fast, at a cosine of 0.9999
 ) -> Teacher:
     "Whatever can be turned into a teacher, turned into one. Raises `ValueError` for what cannot, `FileNotFoundError` for a name that does not load"
     if isinstance(teacher, Teacher): return teacher
-    if isinstance(teacher, SentenceTransformer): return from_model(teacher, max_length=max_length)
-    if isinstance(teacher, (str,Path)): return _load(str(teacher), device, max_length)
+    if isinstance(teacher, SentenceTransformer): return from_model(teacher, max_length=max_length, precision=precision)
+    if isinstance(teacher, (str,Path)): return _load(str(teacher), device, max_length=max_length, precision=precision)
     if isinstance(teacher, Endpoint): return from_endpoint(teacher)
     if callable(teacher): return from_callable(teacher)
     if isinstance(teacher, (np.ndarray, torch.Tensor, list)) or hasattr(teacher, '__array__') or hasattr(teacher, 'column_names'): return from_array(teacher)
