@@ -40,7 +40,7 @@ def main(
 ):
     "Prints the table; writes bench/results/general_leaf.json unless `quick`"
     if out is None: raise SystemExit('Where should the leaf go? Type --out DIR')
-    if quick: minutes,n_solve = 1.5,3000
+    if quick: minutes,n_solve = 2.5,3000
     wall,cpu = time.perf_counter(),time.process_time(); out = Path(out); texts = general_texts(n_sentences, n_passages, 100 if quick else 1, seed)
     teacher = as_teacher('offline', 128, 'cpu', {'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
     cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache); embedded = time.perf_counter()-wall
