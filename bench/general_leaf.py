@@ -1,7 +1,7 @@
 """A leaf of the offline teacher for general English: two layers, an hour of processor time, embedding included.
 
 `python bench/general_leaf.py --out DIR`; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`. `--minutes` is time on the clock for everything up to the finished leaf: 29 minutes of two cores are within 60 CPU minutes.
-What it learns from: questions and web queries; definitions, with and without their words; sentences of passages; passages. Many short texts rather than few long ones: at the same number of steps they cost half the tokens and teach the words of more subjects."""
+What it learns from: questions and web queries; definitions, with and without their words; sentences of passages; passages. Many short texts rather than few long ones: they cost fewer tokens and teach the words of more subjects."""
 import json, re, time
 from pathlib import Path
 import numpy as np

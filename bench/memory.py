@@ -1,6 +1,5 @@
 """Memory of training from a store of two million vectors of 768 numbers, against the same training from five thousand: what the size of the corpus costs. `python bench/memory.py`; `--quick` tries the script"""
-import json, subprocess, sys, tempfile, time
-from pathlib import Path
+import json, subprocess, sys, tempfile
 from fastcore.script import call_parse
 from common import HERE, machine, save
 

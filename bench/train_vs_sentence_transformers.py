@@ -15,13 +15,13 @@ from sentence_transformers import losses as st
 from sentence_transformers.sentence_transformer.modules import Normalize
 from transformers import TrainerCallback
 from common import HERE, SHARED, machine, save, shared_texts
-from leaf_nb.batches import Batches
+from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
 from leaf_nb.evaluate import load_beir, task_from_pairs, teacher_sides
 from leaf_nb.metrics import ndcg, search
 from leaf_nb.solve import make_student
 from leaf_nb.student import add_head, prune
-from leaf_nb.teacher import as_teacher, encode, fast_precision, token_ids
+from leaf_nb.teacher import as_teacher, encode, fast_precision
 from leaf_nb.texts import doc_corpus
 from leaf_nb.train import Trainer, for_training, lr_at
 
@@ -72,16 +72,11 @@ def theirs(data, start, clock, seconds, kind='mse', lr=1e-4, bf16=False, eager=F
 
 def ours(tokens, vectors, start, clock, steps, lr=5e-4, precision=None, seed=0):
     "Our steps, from a start that is already solved (its time is on the clock)"
-    student = start(); precision = precision or fast_precision('cpu'); n = np.arange(len(tokens.ids))
+    student = start(); precision = precision or fast_precision('cpu'); n = np.arange(len(tokens))
     with for_training(student, precision):
         t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [n], None, 32, seed), n[:100], lr=lr, precision=precision); clock.start = time.perf_counter()
         for i in range(steps): t.step(t.batches[i], lr_at(i, steps, lr)); t.done += 1; clock.tick(student)
     clock.tick(student, last=True)
-
-class Held:
-    "Token ids in memory"
-    def __init__(self, ids): self.ids,self.lengths = ids,np.array([len(i) for i in ids])
-    def __getitem__(self, rows): return [self.ids[i] for i in rows]
 
 def reached(points, goal):
     "Seconds until the mean first reaches `goal`, between evaluations by line; None if never"
@@ -90,7 +85,7 @@ def reached(points, goal):
 
 def throughput(data, tokens, vectors, body, seconds=20):
     "Texts and tokens a second of both loops at 32 texts, interleaved, three times; and what padding alone allows"
-    n = np.arange(len(tokens.ids)); rows = []
+    n = np.arange(len(tokens)); rows = []
     perm = np.random.default_rng(0).permutation(n); widest = [tokens.lengths[perm[i:i+32]].max()*32 for i in range(0, len(n), 32)]
     for _ in range(3):
         for name,kw in {'theirs, fp32': {}, 'theirs, bf16': dict(bf16=True), 'theirs, bf16 and eager attention': dict(bf16=True, eager=True)}.items():
@@ -128,7 +123,7 @@ def main(
     if quick: seconds,trial,seeds,ours_steps = 8.,3.,1,60
     k = 50 if quick else 1; texts = list(chain(shared_texts('queries', 20_000//k), shared_texts('passages', 10_000//k), shared_texts('glosses', 10_000//k)))
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))]; cpu = as_teacher('offline', None, 'cpu'); teacher = cpu.model
-    vectors = np.asarray(embed(as_teacher('offline', MAX, 'cpu'), texts, Path(tempfile.mkdtemp())/'v')); tokens = Held(token_ids(teacher, texts, MAX))
+    vectors = np.asarray(embed(as_teacher('offline', MAX, 'cpu'), texts, Path(tempfile.mkdtemp())/'v')); tokens = tokenise(teacher, Dataset.from_dict(dict(text=texts, role=['document']*len(texts))), Path(tempfile.mkdtemp())/'tokens.arrow', max_length=MAX)
     _,pairs = doc_corpus(n_documents=10_000//k, n_queries=2500//k, progress=False); judge = Judge(cpu, [load_beir(SHARED/'data'/'eval'/'scifact'), task_from_pairs(pairs, 'documentation')])
     data = Dataset.from_dict(dict(sentence=texts)).add_column('label', list(vectors.astype(np.float32))).with_format('torch', columns=['label'], output_all_columns=True)
     body = add_head(prune(teacher, [0,5]), 384); res = dict(command='python bench/train_vs_sentence_transformers.py', machine=machine(), settings=dict(texts=len(texts), max_length=MAX, seconds=seconds, trial=trial, seeds=seeds, tokens_per_text=float(tokens.lengths.mean())))

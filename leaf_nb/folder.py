@@ -14,19 +14,10 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from .store import differences, write_atomic
 
-# %% ../nbs/07c_folder.ipynb #44419d6b
+# %% ../nbs/07c_folder.ipynb #d8c830c8
 def _opt_tensors(opts):
     "Flatten optimizer states into named tensors"
     return {f'{o}.{i}.{k}': torch.as_tensor(v).clone() for o,opt in enumerate(opts) for i,s in opt.state_dict()['state'].items() for k,v in s.items()}
-
-def _load_opt(opts, tensors):
-    "The inverse of `_opt_tensors`"
-    for o,opt in enumerate(opts):
-        sd = opt.state_dict()
-        for name,v in tensors.items():
-            at,i,k = name.split('.',2)
-            if int(at)==o: sd['state'].setdefault(int(i), {})[k] = int(v) if k=='step' and type(opt).__name__=='SparseAdam' else v
-        opt.load_state_dict(sd)
 
 def checkpoints(
     run:Path, # Folder of the run

@@ -6,9 +6,8 @@
 __all__ = ['roles', 'held_out', 'demo_packages', 'check_text', 'check_texts', 'read_table', 'iter_texts', 'as_texts', 'streams',
            'count_texts', 'as_prompts', 'tidy', 'split_summary', 'package_files', 'doc_pairs', 'doc_corpus']
 
-# %% ../nbs/01_texts.ipynb #678f0580
-import ast, gzip, json, re, sysconfig
-import hashlib
+# %% ../nbs/01_texts.ipynb #1aae4a4c
+import ast, hashlib, re, sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec

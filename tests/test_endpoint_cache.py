@@ -1,6 +1,5 @@
 "From a teacher behind HTTP to a store and to a leaf: the same as from the teacher here, nothing paid for is lost, the key is nowhere"
 import json, os, subprocess, sys
-from pathlib import Path
 import numpy as np, pytest
 pytest.importorskip('httpx')
 from leaf_nb.cache import embed

@@ -1,7 +1,6 @@
 "What can happen to a cache while it is written and afterwards: each fault is noticed, named and mended"
 import json, os, signal, sys, time
 from collections import Counter
-from pathlib import Path
 import numpy as np, pytest
 import leaf_nb.store as store
 from leaf_nb.cache import embed, repair

@@ -1,5 +1,5 @@
 "Several processes make one store: killed, continued, merged, and the same on Ray"
-import os, signal, subprocess, sys, time
+import signal, subprocess, sys, time
 import numpy as np, pytest
 from leaf_nb.cache import embed
 from leaf_nb.scale import embed_on_ray, merge

@@ -1,7 +1,7 @@
 "A published number, by our own reader, encoder, search and metric"
 import os
 import pytest
-from leaf_nb.evaluate import Sides, compare, load_beir, teacher_sides
+from leaf_nb.evaluate import compare, load_beir, teacher_sides
 from leaf_nb.teacher import as_teacher
 
 @pytest.mark.skipif(not os.environ.get('LEAF_SLOW'), reason='embeds 5,183 abstracts, some 4 minutes on two cores: set LEAF_SLOW=1')
