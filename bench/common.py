@@ -1,8 +1,12 @@
-"What the benchmarks share: real texts, the machine's name, memory of a process, and where results go"
+"What the benchmarks share: real texts, a judge of students, the machine's name, memory of a process, and where results go"
 import gzip, json, os, platform, threading, time
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+import numpy as np
+from leaf_nb.evaluate import machine as here, teacher_sides
+from leaf_nb.metrics import ndcg, search
+from leaf_nb.teacher import encode
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get('LEAF_SHARED', HERE.parent.parent/'shared'))
@@ -13,12 +17,29 @@ def shared_texts(name, n=None, column='text'):
     if not f.exists(): raise SystemExit(f'No {f}. Set LEAF_SHARED to the folder that holds data/.')
     with gzip.open(f, 'rt') as h: return [json.loads(l)[column] for l,_ in zip(h, range(n or 10**9))]
 
+class Judge:
+    "Asymmetric retention of a student's queries, in percent of the teacher's nDCG@10"
+    def __init__(self, teacher, tasks):
+        self.tasks = [(t, s, ndcg(search(s.queries, s.documents, 10)[1], t.qrels, 10).mean()) for t in tasks
+            for s in [teacher_sides(teacher, t)]]
+
+    def scores(self, model, prompt=''):
+        "One score a query over all tasks, weighted so that each task counts as much: their mean is the mean retention of the tasks"
+        was = model.training; model.eval(); n = sum(len(t.queries) for t,_,_ in self.tasks)/len(self.tasks)
+        res = [100/full*n/len(t.queries)*ndcg(search(encode(model, t.queries, prompt), s.documents, 10)[1], t.qrels, 10) for t,s,
+            full in self.tasks]
+        model.train(was); return np.concatenate(res)
+
+    def __call__(self, model):
+        "Retention on each task, and their mean"
+        x = self.scores(model); sizes = [len(t.queries) for t,_,_ in self.tasks]
+        each = [float(a.sum()*len(sizes)/len(x)) for a in np.split(x, np.cumsum(sizes)[:-1])]
+        return {t.name: e for (t,_,_),e in zip(self.tasks, each)} | dict(mean=float(np.mean(each)))
+
 def machine():
     "Processor, cores, GPU and versions"
-    cpu = next((l.split(':')[1].strip() for l in Path('/proc/cpuinfo').read_text().splitlines() if l.startswith('model name')), platform.processor()) if Path('/proc/cpuinfo').exists() else platform.processor()
-    import torch
-    return dict(cpu=cpu, cores=os.cpu_count(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None, python=platform.python_version(),
-        versions={p: version(p) for p in ('torch','transformers','sentence-transformers','datasets','numpy','pyarrow')})
+    return here() | dict(python=platform.python_version(), versions={p: version(p)
+        for p in ('torch','transformers','sentence-transformers','datasets','numpy','pyarrow')})
 
 def rss_anon():
     "Anonymous resident memory of this process, MB; mapped pages do not count"

@@ -9,7 +9,8 @@ from fastcore.script import call_parse
 from scipy.stats import spearmanr
 from common import SHARED, machine, save, shared_texts
 from leaf_nb.cache import embed
-from leaf_nb.evaluate import compare, leaf_sides, load_beir, task_from_pairs, teacher_sides
+from leaf_nb.evaluate import compare, leaf_sides, teacher_sides
+from leaf_nb.tasks import load_beir, task_from_pairs
 from leaf_nb.teacher import as_teacher, encode, fast_precision
 from leaf_nb.texts import doc_corpus
 from leaf_nb.train import distill
@@ -20,11 +21,14 @@ def general_texts(n_sentences, n_passages, k=1, seed=0):
     glosses,lemmas = shared_texts('glosses'),shared_texts('glosses', column='lemmas'); passages = mixed(shared_texts('passages'))
     words = [f"{', '.join(l[:3])}: {g}" if i%2 else ', '.join(l[:3]) for i,(l,g) in enumerate(zip(lemmas, glosses))]
     sentences = [s for p in passages for s in re.split(r'(?<=[.!?])\s+', p) if 20<len(s)<400]
-    return {'query/questions': mixed(shared_texts('queries')), 'query/words': mixed(words), 'document/glosses': mixed(glosses), 'document/sentences': [sentences[i] for i in rng.permutation(len(sentences))[:n_sentences//k]], 'document/passages': passages[:n_passages//k]}
+    return {'query/questions': mixed(shared_texts('queries')), 'query/words': mixed(words), 'document/glosses': mixed(glosses),
+        'document/sentences': [sentences[i] for i in rng.permutation(len(sentences))[:n_sentences//k]],
+        'document/passages': passages[:n_passages//k]}
 
 def sts(model):
     "Spearman correlation on the test set of the STS benchmark"
-    r = [json.loads(l) for l in (SHARED/'data'/'eval'/'stsb'/'test.jsonl').read_text().splitlines()]; a,b = (encode(model, [x[k] for x in r]) for k in ('sentence1','sentence2'))
+    r = [json.loads(l) for l in (SHARED/'data'/'eval'/'stsb'/'test.jsonl').read_text().splitlines()]
+    a,b = (encode(model, [x[k] for x in r]) for k in ('sentence1','sentence2'))
     return float(spearmanr((a*b).sum(1), [x['score'] for x in r]).statistic)
 
 @call_parse
@@ -41,18 +45,27 @@ def main(
     "Prints the table; writes bench/results/general_leaf.json unless `quick`"
     if out is None: raise SystemExit('Where should the leaf go? Type --out DIR')
     if quick: minutes,n_solve = 2.5,3000
-    wall,cpu = time.perf_counter(),time.process_time(); out = Path(out); texts = general_texts(n_sentences, n_passages, 100 if quick else 1, seed)
+    wall,cpu = time.perf_counter(),time.process_time()
+    out = Path(out)
+    texts = general_texts(n_sentences, n_passages, 100 if quick else 1, seed)
     teacher = as_teacher('offline', 128, 'cpu', {'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
     cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache); embedded = time.perf_counter()-wall
     left = minutes*60-embedded-60-n_solve/250 # a minute for tokens and files, and the solve
-    if left<20: raise SystemExit(f'Embedding took {embedded:.0f} s of {minutes*60:.0f}. Raise --minutes, or lower --n_sentences and --n_passages.')
-    leaf = distill(teacher, texts, 'prune:2', out, cache=cache, minutes=left/60, lr=lr, max_length=128, n_solve=n_solve, seed=seed, save_every=300)
+    if left<20:
+        raise SystemExit(f'Embedding took {embedded:.0f} s of {minutes*60:.0f}. Raise --minutes, or lower --n_sentences and --n_passages.')
+    leaf = distill(teacher, texts, 'prune:2', out, cache=cache, minutes=left/60, lr=lr, max_length=128, n_solve=n_solve, seed=seed,
+        save_every=300)
     took = dict(minutes=(time.perf_counter()-wall)/60, cpu_minutes=(time.process_time()-cpu)/60, embedding_minutes=embedded/60)
     full = as_teacher('offline', None, 'cpu'); _,pairs = doc_corpus(n_documents=10_000, n_queries=2500, progress=False); rows = {}
-    for task in (load_beir(SHARED/'data'/'eval'/'scifact'), task_from_pairs(pairs, 'documentation')): rows[task.name] = compare(task, teacher_sides(full, task), leaf_sides(leaf.model, task))
+    for task in (load_beir(SHARED/'data'/'eval'/'scifact'), task_from_pairs(pairs, 'documentation')):
+        rows[task.name] = compare(task, teacher_sides(full, task), leaf_sides(leaf.model, task))
     r = [sts(m) for m in (leaf.model, full.model)]; mean = lambda k: float(np.mean([x[k] for x in rows.values()]))
-    res = dict(command=f'python bench/general_leaf.py --out DIR --minutes {minutes:g}', machine=machine(), **took, retention_asymmetric=mean('retention_asymmetric'), retention_standard=mean('retention_standard'), retention_sts=r[0]/r[1], sts=dict(leaf=r[0], teacher=r[1]), tasks=rows,
-        settings={k: leaf.info[k] for k in ('n_texts','lr','bs','steps','max_length','used_precision','seed','n_solve')} | dict(layers=leaf.info['made']['layers']), cosine=leaf.info['history'][-1]['cosine'], start_cosine=leaf.info['made']['start_cosine'], texts_seen=leaf.info['history'][-1]['texts'], scores=leaf.info['scores'])
-    print(json.dumps({k: res[k] for k in ('minutes','cpu_minutes','embedding_minutes','start_cosine','cosine','texts_seen','retention_asymmetric','retention_standard','retention_sts')}, indent=1))
+    res = dict(command=f'python bench/general_leaf.py --out DIR --minutes {minutes:g}', machine=machine(), **took,
+        retention_asymmetric=mean('retention_asymmetric'), retention_standard=mean('retention_standard'), retention_sts=r[0]/r[1],
+        sts=dict(leaf=r[0], teacher=r[1]), tasks=rows,
+        settings={k: leaf.info[k] for k in ('n_texts','lr','bs','steps','max_length','used_precision','seed',
+            'n_solve')} | dict(layers=leaf.info['made']['layers']), cosine=leaf.info['history'][-1]['cosine'], start_cosine=leaf.info['made']['start_cosine'], texts_seen=leaf.info['history'][-1]['texts'], scores=leaf.info['scores'])
+    print(json.dumps({k: res[k] for k in ('minutes','cpu_minutes','embedding_minutes','start_cosine','cosine','texts_seen',
+        'retention_asymmetric','retention_standard','retention_sts')}, indent=1))
     for k,v in rows.items(): print(k, {a: b for a,b in v.items() if a.startswith(('retention','asymmetric_','standard_'))})
     if not quick: save('general_leaf', res)

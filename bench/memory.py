@@ -34,8 +34,11 @@ def main(
     "Prints the figures; writes bench/results/memory.json unless `quick`"
     rows = []
     for k in (5000, 50_000 if quick else n):
-        with tempfile.TemporaryDirectory() as d: p = subprocess.run([sys.executable, '-c', RUN, d, str(k), str(HERE)], capture_output=True, text=True)
+        with tempfile.TemporaryDirectory() as d:
+            p = subprocess.run([sys.executable, '-c', RUN, d, str(k), str(HERE)], capture_output=True, text=True)
         if p.returncode: raise SystemExit(p.stderr[-3000:])
         rows.append(json.loads(p.stdout.splitlines()[-1])); print(rows[-1], flush=True)
-    res = dict(command='python bench/memory.py', machine=machine(), runs=rows, grown_with_texts_mb=round(rows[1]['grown_mb']-rows[0]['grown_mb'], 1)); print(f"{res['grown_with_texts_mb']} MB more for {rows[1]['texts']:,} texts than for {rows[0]['texts']:,}")
+    res = dict(command='python bench/memory.py', machine=machine(), runs=rows,
+        grown_with_texts_mb=round(rows[1]['grown_mb']-rows[0]['grown_mb'], 1))
+    print(f"{res['grown_with_texts_mb']} MB more for {rows[1]['texts']:,} texts than for {rows[0]['texts']:,}")
     if not quick: save('memory', res)

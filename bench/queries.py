@@ -7,7 +7,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from fastcore.script import call_parse
 from common import HERE, SHARED, machine
-from leaf_nb.evaluate import task_from_pairs, teacher_sides
+from leaf_nb.evaluate import teacher_sides
+from leaf_nb.tasks import task_from_pairs
 from leaf_nb.metrics import cosine, ndcg, paired_bootstrap, search
 from leaf_nb.queries import queries_from
 from leaf_nb.teacher import Teacher, as_teacher, encode
@@ -31,7 +32,8 @@ def documentation(n_documents, n_queries):
 def medquad(n_documents, n_queries):
     "The same of medical questions and answers, split by what they are about; a question that heads its own answer is cut off"
     if (f := shared('medquad_pairs.jsonl.gz')) is None: return None
-    m = read_table(f, ['question','answer','focus']); m = m.assign(query=m.question, text=m.answer.str.replace(r'^[^.!?]{5,150}\?\s*', '', regex=True))
+    m = read_table(f, ['question','answer','focus'])
+    m = m.assign(query=m.question, text=m.answer.str.replace(r'^[^.!?]{5,150}\?\s*', '', regex=True))
     m = m[m.text.str.split().str.len()>=10].drop_duplicates('query').drop_duplicates('text').sample(frac=1, random_state=0)
     held = m.focus.map(m.groupby('focus', sort=False).size().cumsum().shift(fill_value=0)) < n_documents*1.02
     task = m[held][:n_documents].reset_index(drop=True); task['asked'] = task.index<n_queries
@@ -65,7 +67,9 @@ def measure(teacher, pairs, task, foreign, n, seeds, kw):
             with tempfile.TemporaryDirectory() as d: leaf = distill(teacher, texts, out=Path(d)/'leaf', seed=seed, progress=False, **kw)
             took = time.perf_counter()-start; v = encode(leaf.model, task.queries, max_length=kw['max_length'])
             per.setdefault(arm, []).append(score(v)); r = paired_bootstrap(per[arm][-1], per['teacher'][0])
-            runs.append(dict(task=task.name, arm=arm, seed=seed, steps=leaf.info['steps'], words=sum(len(t.split()) for ts in texts.values() for t in ts), seconds=took, cosine=float(cosine(v, sides.queries).mean()), retention=r.value, low=r.low, high=r.high))
+            runs.append(dict(task=task.name, arm=arm, seed=seed, steps=leaf.info['steps'],
+                words=sum(len(t.split()) for ts in texts.values() for t in ts), seconds=took, cosine=float(cosine(v, sides.queries).mean()),
+                retention=r.value, low=r.low, high=r.high))
             print(f"{task.name:14} {arm:25} seed {seed}: {r.value:.1%} ({r.low:.1%} to {r.high:.1%}), {took:.0f} s", flush=True)
     return runs, {k: np.mean(v, 0) for k,v in per.items()}
 
@@ -74,7 +78,8 @@ def summary(task, per):
     rows,t,base = [],per['teacher'],per['documents only']
     for arm in [a for a in ARMS if a in per]:
         r = paired_bootstrap(per[arm], t); d = paired_bootstrap(per[arm], base, stat='difference')
-        rows.append(dict(task=task.name, arm=arm, ndcg=float(per[arm].mean()), teacher=float(t.mean()), retention=r.value, low=r.low, high=r.high) | {k: x/float(t.mean()) for k,x in zip(('gain','gain_low','gain_high'), d)})
+        rows.append(dict(task=task.name, arm=arm, ndcg=float(per[arm].mean()), teacher=float(t.mean()), retention=r.value, low=r.low,
+            high=r.high) | {k: x/float(t.mean()) for k,x in zip(('gain','gain_low','gain_high'), d)})
     return rows
 
 def plot(table, f):
@@ -82,7 +87,8 @@ def plot(table, f):
     tasks = list(dict.fromkeys(table.task)); _,axs = plt.subplots(1, len(tasks), figsize=(5*len(tasks),3.2), sharey=True, squeeze=False)
     for ax,task in zip(axs[0], tasks):
         t = table[table.task==task][::-1]; colors = ['C2' if a in MADE else 'C7' for a in t.arm]
-        ax.bar_label(ax.barh(t.arm, t.retention, xerr=[t.retention-t.low, t.high-t.retention], color=colors, capsize=3), fmt='{:.1%}', label_type='center', color='w')
+        ax.bar_label(ax.barh(t.arm, t.retention, xerr=[t.retention-t.low, t.high-t.retention], color=colors, capsize=3), fmt='{:.1%}',
+            label_type='center', color='w')
         ax.set(title=task, xlim=(t.low.min()-.1, None), xlabel=f"share of the teacher's nDCG@10 ({t.teacher.iloc[0]:.3f}), 95%")
     plt.savefig(f, dpi=150, bbox_inches='tight')
 
@@ -104,6 +110,8 @@ def main(
         if (data := domain(n_documents, n_queries)) is None: continue
         r,per = measure(teacher, *data, foreign, n_texts, seeds, kw); runs += r; rows += summary(data[1], per)
     table = pd.DataFrame(rows); plot(table, Path(out).with_suffix('.png'))
-    print(table.assign(**{k: table[k].map('{:.1%}'.format) for k in ('retention','low','high','gain','gain_low','gain_high')}).round(4).to_string(index=False))
+    print(table.assign(**{k: table[k].map('{:.1%}'.format) for k in ('retention','low','high','gain','gain_low',
+        'gain_high')}).round(4).to_string(index=False))
     settings = kw | dict(n_texts=n_texts, n_documents=n_documents, n_queries=n_queries, seeds=list(range(seeds)), teacher=teacher.name)
-    Path(out).write_text(json.dumps(dict(table=rows, runs=runs, settings=settings, machine=machine(), seconds=time.perf_counter()-start), indent=1)+'\n')
+    Path(out).write_text(json.dumps(dict(table=rows, runs=runs, settings=settings, machine=machine(), seconds=time.perf_counter()-start),
+        indent=1)+'\n')

@@ -47,7 +47,10 @@ def tokenise(
     "Token ids of `ds` in a file that is complete or absent; raises `OSError` if the disk is full"
     def ids(b): return dict(ids=token_ids(model, [(prompts or {}).get(r, '')+t for r,t in zip(b['role'], b['text'])], max_length))
     if Path(path).exists() and len(t := Tokens(Dataset.from_file(str(path))))==len(ds): return t
-    with bars(progress): ds = ds.select_columns(['role','text']).map(ids, batched=True, batch_size=2000, writer_batch_size=10_000, remove_columns=['role','text'], features=Features(ids=Sequence(Value('int32'))), cache_file_name=str(path), load_from_cache_file=False, new_fingerprint='leaf', desc='tokenising')
+    with bars(progress):
+        ds = ds.select_columns(['role','text']).map(ids, batched=True, batch_size=2000, writer_batch_size=10_000,
+            remove_columns=['role','text'], features=Features(ids=Sequence(Value('int32'))), cache_file_name=str(path),
+            load_from_cache_file=False, new_fingerprint='leaf', desc='tokenising')
     return Tokens(ds)
 
 # %% ../nbs/07b_batches.ipynb #84fd6825
@@ -95,5 +98,7 @@ class Batches:
 
     def __getitem__(self, step):
         epoch,i = divmod(step, self.per_epoch)
-        if epoch!=self.epoch: rows = draw(self.sources, self.weights, self.seed, epoch); self.order,self.epoch = [rows[b] for b in batch_order(self.lengths[rows], self.bs, self.seed, epoch)],epoch
+        if epoch!=self.epoch:
+            rows = draw(self.sources, self.weights, self.seed, epoch)
+            self.order,self.epoch = [rows[b] for b in batch_order(self.lengths[rows], self.bs, self.seed, epoch)],epoch
         return self.order[i]

@@ -43,7 +43,8 @@ class Seen:
         memory:int=64<<20, # Bytes before the index moves to a temporary file
     ):
         self.db = sqlite3.connect('', isolation_level=None, check_same_thread=False)
-        for p in (f'cache_size=-{memory>>10}', 'journal_mode=off', 'synchronous=off', 'locking_mode=exclusive'): self.db.execute(f'pragma {p}')
+        for p in (f'cache_size=-{memory>>10}', 'journal_mode=off', 'synchronous=off', 'locking_mode=exclusive'):
+            self.db.execute(f'pragma {p}')
         self.db.execute('create table seen(a integer primary key, b integer, row integer)')
 
     def add(self,
@@ -52,14 +53,17 @@ class Seen:
     ):
         "Remember `keys`; those that are there keep their row"
         ab = _pairs(keys); order = np.argsort(ab[:,0]); at = np.asarray(rows)[order].tolist() # in the order of the index
-        self.db.execute('begin'); self.db.executemany('insert or ignore into seen values(?,?,?)', zip(*ab[order].T.tolist(), at)); self.db.execute('commit')
+        self.db.execute('begin')
+        self.db.executemany('insert or ignore into seen values(?,?,?)', zip(*ab[order].T.tolist(), at))
+        self.db.execute('commit')
 
     def find(self,
         keys:list[bytes], # Digests
     ) -> np.ndarray: # int64 [n], -1 for those that are new
         "Row of each of `keys`"
         ab = _pairs(keys); res = np.full(len(keys), -1) # one query for all
-        for j,b,row in self.db.execute('select j.key, s.b, s.row from json_each(?) j join seen s on s.a=j.value', [json.dumps(ab[:,0].tolist())]):
+        for j,b,row in self.db.execute('select j.key, s.b, s.row from json_each(?) j join seen s on s.a=j.value',
+            [json.dumps(ab[:,0].tolist())]):
             if b==ab[j,1]: res[j] = row
         return res
 
@@ -79,7 +83,9 @@ def sources(
 # %% ../nbs/03_cache.ipynb #53eb6ac4
 class Meter:
     "Progress of an embedding, and the line that remains of it"
-    def __init__(self, name, total, show): self.bar,self.show = tqdm(total=total, desc=f'{name} embeds', unit=' texts', disable=not show),show; self.new=self.tokens=self.there=self.again=self.bytes = 0; self.start = time.perf_counter()
+    def __init__(self, name, total, show):
+        self.bar,self.show = tqdm(total=total, desc=f'{name} embeds', unit=' texts', disable=not show),show
+        self.new=self.tokens=self.there=self.again=self.bytes = 0; self.start = time.perf_counter()
     def tick(self, n, tokens=None):
         "`n` texts are embedded"
         self.new += n; self.tokens += tokens or 0; self.bar.update(n); took = time.perf_counter()-self.start
@@ -91,7 +97,10 @@ class Meter:
         else: self.there += n
     def close(self):
         self.bar.close(); took = time.perf_counter()-self.start
-        if self.show and self.new: print(f"{self.new:,} texts embedded in {took:.1f} s ({self.new/took:,.0f} texts/s{f', {self.tokens/took:,.0f} tokens/s' if self.tokens else ''}), {self.again:,} repeated, {self.there:,} there before; {self.bytes/1e6:.1f} MB written")
+        if self.show and self.new:
+            print(f"{self.new:,} texts embedded in {took:.1f} s ({self.new/took:,.0f} "
+                f"texts/s{f', {self.tokens/took:,.0f} tokens/s' if self.tokens else ''}), {self.again:,} repeated, {self.there:,} there "
+                f"before; {self.bytes/1e6:.1f} MB written")
 
 # %% ../nbs/03_cache.ipynb #9d88e0ac
 def ahead(
@@ -137,30 +146,40 @@ class Job:
     def check(self, shard, rows, keys):
         "Raise `ValueError` if `shard` was made from other texts, and say which"
         if shard['texts']==rows_digest(rows, keys): return
-        if len(rows)<shard['rows']: raise ValueError(f"{self.path}: holds {self.manifest['shards'][-1]['start']+self.manifest['shards'][-1]['rows']:,} rows, saw fewer texts than that ({shard['start']+len(rows):,}). Texts may be added, not taken away; choose another folder.")
+        if len(rows)<shard['rows']:
+            raise ValueError(f"{self.path}: holds {self.manifest['shards'][-1]['start']+self.manifest['shards'][-1]['rows']:,} rows, saw "
+                f"fewer texts than that ({shard['start']+len(rows):,}). Texts may be added, not taken away; choose another folder.")
         t = map_shard(self.path/shard['file']); had = zip(t['role'].to_pylist(), t[self.manifest['key']].to_pylist())
         for j,((r,x),(role,i,text)) in enumerate(zip(had, rows)):
             now = i if self.manifest['key']=='id' else text
-            if (r,x)!=(role,now): raise ValueError(f"{self.path}: row {shard['start']+j} was made from {x[:60]!r} ({r}), now it is {now[:60]!r} ({role}). Texts may only be added at the end of their role; choose another folder for others.")
-        raise ValueError(f"{self.path}: rows {shard['start']} to {shard['start']+len(rows)-1} have the same ids as before, but other texts. Choose another folder.")
+            if (r,x)!=(role,now):
+                raise ValueError(f"{self.path}: row {shard['start']+j} was made from {x[:60]!r} ({r}), now it is {now[:60]!r} ({role}). "
+                    "Texts may only be added at the end of their role; choose another folder for others.")
+        raise ValueError(f"{self.path}: rows {shard['start']} to {shard['start']+len(rows)-1} have the same ids as before, but other "
+            "texts. Choose another folder.")
 
 # %% ../nbs/03_cache.ipynb #2f7cb571
 @patch
 def prepare(self:Job, plan):
     "`(positions, function of tick)` for each role in a plan; what can be done beforehand is done"
-    if self.teacher.vectors is not None: return [(np.arange(len(plan.rows)), lambda tick: check_vectors(self.teacher.vectors[plan.start:plan.start+len(plan.rows)], n=len(plan.rows)))]
+    if self.teacher.vectors is not None:
+        return [(np.arange(len(plan.rows)), lambda tick: check_vectors(self.teacher.vectors[plan.start:plan.start+len(plan.rows)],
+            n=len(plan.rows)))]
     role = np.array([plan.rows[i][0] for i in plan.fresh])
-    return [(at, self.teacher.ready([plan.rows[i][2] for i in at], r, self.prompts)) for r in dict.fromkeys(role) for at in [plan.fresh[role==r]]]
+    return [(at, self.teacher.ready([plan.rows[i][2] for i in at], r, self.prompts)) for r in dict.fromkeys(role)
+        for at in [plan.fresh[role==r]]]
 
 @patch
 def stored(self:Job, rows):
     "Vectors of stored `rows`; a shard of an earlier run is checked before the first is taken from it"
-    shard = np.searchsorted([s['start'] for s in self.manifest['shards']], rows, 'right')-1; out = np.empty((len(rows), self.manifest['dim']), self.dtype)
+    shard = np.searchsorted([s['start'] for s in self.manifest['shards']], rows, 'right')-1
+    out = np.empty((len(rows), self.manifest['dim']), self.dtype)
     for k in np.unique(shard):
         s = self.manifest['shards'][k]
         if k not in self.parts:
             v = shard_vectors(map_shard(self.path/s['file']))
-            if zlib.crc32(v.data)!=s['vectors']: raise ValueError(f"{self.path/s['file']} is damaged. Type: repair(teacher, {str(self.path)!r})")
+            if zlib.crc32(v.data)!=s['vectors']:
+                raise ValueError(f"{self.path/s['file']} is damaged. Type: repair(teacher, {str(self.path)!r})")
             self.parts[k] = v
         m = shard==k; out[m] = self.parts[k][rows[m]-s['start']]
     return out
@@ -168,12 +187,14 @@ def stored(self:Job, rows):
 @patch
 def write(self:Job, plan, vectors):
     "Make a shard durable, then say so in the manifest"
-    data,entry = pack_shard(plan.rows, vectors, {k: self.manifest[k] for k in ('format','teacher','dtype','key')}, plan.start, plan.keys); entry['file'] = f'shard-{plan.k:05d}.arrow'
+    data,entry = pack_shard(plan.rows, vectors, {k: self.manifest[k] for k in ('format','teacher','dtype','key')}, plan.start, plan.keys)
+    entry['file'] = f'shard-{plan.k:05d}.arrow'
     if not self.manifest['shards']:
         left = (self.meter.bar.total or len(plan.rows))*(len(data)//len(plan.rows)); check_space(self.path, left) # now the width is known
         write_manifest(self.path, self.manifest) # a shard without a manifest would be taken for something else
     write_atomic(self.path/entry['file'], data); self.meter.bytes += data.size; self.parts.pop(plan.k, None)
-    self.manifest['shards'][plan.k:plan.k+1] = [entry]; self.manifest |= dict(dim=vectors.shape[1], complete=False); write_manifest(self.path, self.manifest)
+    self.manifest['shards'][plan.k:plan.k+1] = [entry]
+    self.manifest |= dict(dim=vectors.shape[1], complete=False); write_manifest(self.path, self.manifest)
 
 # %% ../nbs/03_cache.ipynb #b32594a9
 @patch
@@ -185,7 +206,9 @@ def make(self:Job, plan, ready):
         except Exception as e:
             if (new := getattr(e, 'vectors', None)) is None: raise
             failed,at = e,at[:len(new)]
-        if len(new): v = np.empty((len(plan.rows), new.shape[1]), self.dtype) if v is None else v; v[at] = to_dtype(check_vectors(new, dim=self.manifest.get('dim')), self.dtype); done += len(at)
+        if len(new):
+            v = np.empty((len(plan.rows), new.shape[1]), self.dtype) if v is None else v
+            v[at] = to_dtype(check_vectors(new, dim=self.manifest.get('dim')), self.dtype); done += len(at)
         if failed: break
     n = len(plan.rows) if not failed else 0 if self.manifest.get('part') or done==len(plan.fresh) else int(plan.fresh[done]) # shards of a part all have the same size
     self.finish() # a row that is taken from an earlier shard has to be there
@@ -215,7 +238,9 @@ def probe(self:Job):
     (role,_,text),self.asked = self.first[0],True
     a,b = self.teacher([text], role, self.prompts),self.stored(np.array([self.manifest['shards'][0]['start']]))
     what = f'width {a.shape[1]}, was {b.shape[1]}' if a.shape!=b.shape else f'cosine {c:.3f}' if (c := cosines(a, b)[0])<.99 else ''
-    if what: raise ValueError(f"{self.path}: {self.teacher.name} says something else of {text[:60]!r} than it did ({what}). Is another model behind it? Give it another revision, and another folder.")
+    if what:
+        raise ValueError(f"{self.path}: {self.teacher.name} says something else of {text[:60]!r} than it did ({what}). Is another model "
+            "behind it? Give it another revision, and another folder.")
 
 @patch
 def run(self:Job, chunks, bad=()):
@@ -230,8 +255,11 @@ def run(self:Job, chunks, bad=()):
 def announce(self:Job, plan):
     "Say what the teacher expects this to take, before it is asked for the first time"
     if not self.teacher.estimate or self.meter.new or not self.meter.show: return
-    bar = self.meter.bar; left = bar.total-bar.n if bar.total else len(plan.rows); e = self.teacher.estimate([plan.rows[i][2] for i in plan.fresh])
-    more = left/max(1, len(plan.fresh)); tqdm.write(f"{self.teacher.name}: at most {left:,} texts, about {e['tokens']*more:,.0f} tokens in {e['requests']*more:,.0f} requests, about {e['seconds']*more:,.0f} s")
+    bar = self.meter.bar; left = bar.total-bar.n if bar.total else len(plan.rows)
+    e = self.teacher.estimate([plan.rows[i][2] for i in plan.fresh])
+    more = left/max(1, len(plan.fresh))
+    tqdm.write(f"{self.teacher.name}: at most {left:,} texts, about {e['tokens']*more:,.0f} tokens in {e['requests']*more:,.0f} requests, "
+        f"about {e['seconds']*more:,.0f} s")
 
 # %% ../nbs/03_cache.ipynb #2b444645
 def open_job(
@@ -244,16 +272,19 @@ def open_job(
     progress:bool, # Show a bar
 ) -> Job:
     "A job over the store at `path`; raises `ValueError` or `OSError` before anything is written"
-    to_dtype(np.zeros((1,1)), head['dtype']); manifest = open_store(path, head); known = [n for n,_ in rows.values()]; total = None if None in known else sum(known)
+    to_dtype(np.zeros((1,1)), head['dtype']); manifest = open_store(path, head)
+    known = [n for n,_ in rows.values()]; total = None if None in known else sum(known)
     if teacher.vectors is not None:
-        if len(rows)>1: raise ValueError("An array cannot tell queries from documents: saw both roles. Embed each role into a folder of its own.")
+        if len(rows)>1:
+            raise ValueError("An array cannot tell queries from documents: saw both roles. Embed each role into a folder of its own.")
         if total is not None: _same_length(teacher, total)
     there = sum(s['rows'] for s in manifest['shards'])
     if dim := manifest.get('dim') or teacher.dim: check_space(path, max(0, (total or 0)-there)*(100+dim*np.dtype(head['dtype']).itemsize))
     return Job(teacher, path, manifest, prompts, head['dtype'], memory, Meter(teacher.name, total, progress))
 
 def _same_length(teacher, n):
-    if len(teacher.vectors)!=n: raise ValueError(f"teacher vectors: saw {len(teacher.vectors)} rows for {n} texts, wanted one each. Row i has to belong to text i.")
+    if len(teacher.vectors)!=n:
+        raise ValueError(f"teacher vectors: saw {len(teacher.vectors)} rows for {n} texts, wanted one each. Row i has to belong to text i.")
 
 def embed(
     teacher, # Anything `as_teacher` takes
@@ -286,7 +317,8 @@ def embed(
 def _complete(job):
     "Note that a store holds all there is"
     m = job.manifest; n = sum(s['rows'] for s in m['shards'])
-    if not n and not m.get('part'): raise ValueError(f"texts is empty: saw 0 texts, wanted at least 1. Check the path, or the filter that made it.")
+    if not n and not m.get('part'):
+        raise ValueError(f"texts is empty: saw 0 texts, wanted at least 1. Check the path, or the filter that made it.")
     if job.teacher.vectors is not None and not m.get('part'): _same_length(job.teacher, n)
     if not m['complete']: m['complete'] = True; write_manifest(job.path, m)
 
@@ -305,7 +337,8 @@ def _own_texts(path, manifest, bad):
     for k,s in enumerate(manifest['shards']):
         try: t = map_shard(path/s['file']); rows = [(r,None,x) for r,x in zip(t['role'].to_pylist(), t[manifest['key']].to_pylist())]
         except (OSError, ValueError): rows = []
-        if rows_digest(rows)!=s['texts']: raise ValueError(f"{path/s['file']}: its texts cannot be read any more. Give them again: repair(teacher, {str(path)!r}, texts)")
+        if rows_digest(rows)!=s['texts']:
+            raise ValueError(f"{path/s['file']}: its texts cannot be read any more. Give them again: repair(teacher, {str(path)!r}, texts)")
         yield s['start'],rows
 
 def repair(
@@ -324,13 +357,17 @@ def repair(
     with claim(path):
         try: manifest = read_manifest(path)
         except (ValueError, FileNotFoundError): manifest = rebuild_manifest(path)
-        head = {k: manifest[k] for k in ('format','teacher','dtype','key')}; prompts = {r: {'teacher': p} for r,p in head['teacher'].get('prompts', {}).items()}
+        head = {k: manifest[k] for k in ('format','teacher','dtype','key')}
+        prompts = {r: {'teacher': p} for r,p in head['teacher'].get('prompts', {}).items()}
         teacher = as_teacher(teacher, max_length or head['teacher'].get('max_length'))
-        if d := differences(head['teacher'], teacher.fingerprint(prompts)): raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
+        if d := differences(head['teacher'], teacher.fingerprint(prompts)):
+            raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
         write_manifest(path, manifest); bad = {f.shard for f in verify(path, progress=progress)}
         rows = None if texts is None else streams(texts, column, ids)
-        todo = list(_own_texts(path, manifest, bad)) if rows is None and bad else [] if rows is None else chunks({r: x for r,(_,x) in rows.items()}, manifest['shards'], manifest.get('shard_rows', 4096), manifest.get('part'))
-        job = Job(teacher, path, manifest, prompts, head['dtype'], memory, Meter(teacher.name, None, progress)); job.asked |= 0 in bad # the first row may not be what it was
+        todo = list(_own_texts(path, manifest, bad)) if rows is None and bad else [] if rows is None else chunks({r: x for r,
+            (_,x) in rows.items()}, manifest['shards'], manifest.get('shard_rows', 4096), manifest.get('part'))
+        job = Job(teacher, path, manifest, prompts, head['dtype'], memory,
+            Meter(teacher.name, None, progress)); job.asked |= 0 in bad # the first row may not be what it was
         job.run(todo, bad)
         if rows is not None: _complete(job)
     return Vectors(path)

@@ -30,9 +30,11 @@ def endpoint_url(
     except ValueError: raise ValueError(f"url: saw one that does not parse (not shown). {fix}") from None
     secret = "Put the key into an environment variable and give its name: key='MY_API_KEY'."
     if '@' in u.netloc: raise ValueError(f"url: saw a user name or password in it (not shown). {secret}")
-    if u.scheme not in ('http','https') or not u.hostname: raise ValueError(f"url: saw none that starts with http:// or https:// and names a host. {fix}")
+    if u.scheme not in ('http','https') or not u.hostname:
+        raise ValueError(f"url: saw none that starts with http:// or https:// and names a host. {fix}")
     for k,_ in parse_qsl(u.query, keep_blank_values=True):
-        if m := re.search('key|token|sig|secret', k.lower()): raise ValueError(f"url: saw a query parameter with {m[0]!r} in its name (not shown). {secret}")
+        if m := re.search('key|token|sig|secret', k.lower()):
+            raise ValueError(f"url: saw a query parameter with {m[0]!r} in its name (not shown). {secret}")
     path = u.path.rstrip('/'); last = path.rpartition('/')[2]
     if last not in ('embed','embeddings'): path += '/embeddings'
     return urlunsplit((u.scheme, u.netloc, path, u.query, '')), 'tei' if last=='embed' else 'openai'
@@ -45,10 +47,13 @@ def read_key(
     if name is None: return ''
     var = re.fullmatch(r'[A-Za-z_]\w*', str(name), re.A); value = os.environ.get(name, '').strip() if var else ''
     if value.isascii() and value.isprintable() and value: return value
-    if value: raise ValueError(f"key: the environment variable {name} holds a line break or a letter outside ASCII, which no header may carry. Type: export {name}=...")
+    if value:
+        raise ValueError(f"key: the environment variable {name} holds a line break or a letter outside ASCII, which no header may carry. "
+            f"Type: export {name}=...")
     if var and re.fullmatch(r'[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,15}){0,4}', name) and sum(map(str.isdigit, name))<4:
         raise ValueError(f"key: the environment variable {name} is not set. Type: export {name}=... and start Python from that shell.")
-    raise ValueError("key: saw what may be a key itself (not shown), wanted the NAME of an environment variable that is set. Type: export MY_API_KEY=... and then key='MY_API_KEY'")
+    raise ValueError("key: saw what may be a key itself (not shown), wanted the NAME of an environment variable that is set. Type: export "
+        "MY_API_KEY=... and then key='MY_API_KEY'")
 
 def split_header(
     header:str, # Name, colon, and `{}` where the key goes
@@ -56,7 +61,8 @@ def split_header(
     "The two parts of `header`; raises `ValueError`, without showing it, if it has no place for the key"
     name,_,form = header.partition(':')
     if form.count('{}')==1 and form.isprintable() and re.fullmatch(r'[\w-]+', name.strip(), re.A): return name.strip(), form.strip()
-    raise ValueError("header: wanted a name and one {} where the key goes, such as 'Authorization: Bearer {}' or 'api-key: {}' (what was given is not shown: it may hold the key).")
+    raise ValueError("header: wanted a name and one {} where the key goes, such as 'Authorization: Bearer {}' or 'api-key: {}' (what was "
+        "given is not shown: it may hold the key).")
 
 # %% ../nbs/01b_endpoint.ipynb #2440a234
 def scrub(
@@ -87,7 +93,8 @@ def _guard_logs(name):
     "From now on the key in the variable `name` stays out of the logs"
     if not name: return
     _key_names.add(name)
-    for lib in ('httpx','httpcore.connection','httpcore.http11','httpcore.http2','httpcore.proxy'): logging.getLogger(lib).addFilter(_no_keys)
+    for lib in ('httpx','httpcore.connection','httpcore.http11','httpcore.http2','httpcore.proxy'):
+        logging.getLogger(lib).addFilter(_no_keys)
 
 # %% ../nbs/01b_endpoint.ipynb #805a0a9a
 def role_payload(
@@ -96,12 +103,15 @@ def role_payload(
     "`payload` by role; it is by role if all its keys are roles. Raises `ValueError` for a mixture, a field that is ours, or one named like a secret"
     payload = payload or {}; split = set(payload) & set(roles)
     if split and (split!=set(payload) or not all(isinstance(p, dict) for p in payload.values())):
-        raise ValueError(f"payload: saw {sorted(payload)}, wanted fields, or only roles with their fields: {{'query': {{...}}, 'document': {{...}}}}. Repeat a common field under each role.")
+        raise ValueError(f"payload: saw {sorted(payload)}, wanted fields, or only roles with their fields: {{'query': {{...}}, "
+            f"'document': {{...}}}}. Repeat a common field under each role.")
     res = {r: payload.get(r, {}) if split else payload for r in roles}
     for k in {k for p in res.values() for k in p}:
-        if k in ('input','inputs','model'): raise ValueError(f"payload: saw the field {k!r}, which is filled in here. Drop it{'; write model=...' if k=='model' else ''}.")
+        if k in ('input','inputs','model'):
+            raise ValueError(f"payload: saw the field {k!r}, which is filled in here. Drop it{'; write model=...' if k=='model' else ''}.")
         if re.search(r'(^|_|-)(api_?key|key|secret|password|auth|authorization|(access|auth|bearer)_?token)$', k.lower()):
-            raise ValueError(f"payload: saw the field {k!r}, named like a secret, and a payload is written next to the vectors. Give the name of an environment variable: key='MY_API_KEY', header='{k}: {{}}'")
+            raise ValueError(f"payload: saw the field {k!r}, named like a secret, and a payload is written next to the vectors. Give the "
+                f"name of an environment variable: key='MY_API_KEY', header='{k}: {{}}'")
     try: return json.loads(json.dumps(res, allow_nan=False))
     except (TypeError, ValueError) as e: raise ValueError(f"payload: wanted plain JSON values ({e}).") from None
 
@@ -119,7 +129,8 @@ def _rows(answer):
     if data is answer: return data
     if not all(isinstance(d, dict) for d in data): raise ValueError('saw data without embeddings')
     index = [d.get('index', i) for i,d in enumerate(data)]
-    if set(index)!=set(range(len(data))): raise ValueError(f"saw {len(data)} rows with the indices {str(index)[:60]}, wanted each of 0 to {len(data)-1} once")
+    if set(index)!=set(range(len(data))):
+        raise ValueError(f"saw {len(data)} rows with the indices {str(index)[:60]}, wanted each of 0 to {len(data)-1} once")
     return [data[i].get('embedding') for i in np.argsort(index)]
 
 # %% ../nbs/01b_endpoint.ipynb #ef458cf6
@@ -169,7 +180,8 @@ class _Fail(Exception):
 def _extra(name):
     "A module of the `api` extra, imported when it is needed"
     try: return import_module(name)
-    except ImportError: raise ImportError(f'An endpoint needs {name}, which is not installed here. Type: pip install "leaf_nb[api]"') from None
+    except ImportError:
+        raise ImportError(f'An endpoint needs {name}, which is not installed here. Type: pip install "leaf_nb[api]"') from None
 
 def _private(host):
     "Whether only a private network knows `host`"
@@ -198,8 +210,10 @@ class Endpoint:
             if v<=0: raise ValueError(f"{k}: saw {v}, wanted at least 1.")
         (self.url,self.api),self.payload,self.header = endpoint_url(url), role_payload(payload), split_header(header)
         self.model,self.key,self.bs,self.parallel,self.tries,self.timeout,self.max_wait = model,key,bs,parallel,tries,timeout,max_wait
-        if len(secret := read_key(key))>7 and secret in json.dumps([self.url, model, payload, header]): raise ValueError(f"The key in {key} also stands in url, model, payload or header. Take it out: they are written into files.")
-        if key and self.url.startswith('http:') and not _private(urlsplit(self.url).hostname): warnings.warn(f"The key in {key} would go unencrypted: write https:// for {urlsplit(self.url).hostname}.")
+        if len(secret := read_key(key))>7 and secret in json.dumps([self.url, model, payload, header]):
+            raise ValueError(f"The key in {key} also stands in url, model, payload or header. Take it out: they are written into files.")
+        if key and self.url.startswith('http:') and not _private(urlsplit(self.url).hostname):
+            warnings.warn(f"The key in {key} would go unencrypted: write https:// for {urlsplit(self.url).hostname}.")
         self.revision,self.dim,self._asked,self.seen = '', None, False, dict(requests=0, seconds=0., chars=0, tokens=0)
         self.__setstate__({})
 
@@ -247,8 +261,10 @@ def _said(r):
 @patch
 def _hint(self:Endpoint, code, r):
     "What to change after a refusal"
-    if code in (401,403): return f"Look at the key in the environment variable {self.key}." if self.key else "Put a key into an environment variable and give its name: key='MY_API_KEY'."
-    if code in (404,405): return f"The address tried is {r.url}; an OpenAI-compatible one usually ends in /v1, text-embeddings-inference's in /embed."
+    if code in (401,403):
+        return f"Look at the key in the environment variable {self.key}." if self.key else "Put a key into an environment variable and give its name: key='MY_API_KEY'."
+    if code in (404,405):
+        return f"The address tried is {r.url}; an OpenAI-compatible one usually ends in /v1, text-embeddings-inference's in /embed."
     if code==413: return f"Lower bs, now {self.bs}."
     if code in (400,422): return f"Look at payload, now {self.payload}, and at bs, now {self.bs}."
     return f"Give the address it redirects to: {r.headers.get('location', '').partition('?')[0]}" if code<400 else ''
@@ -258,7 +274,9 @@ def _refusal(self:Endpoint, r):
     "The `_Fail` for an answer that is none; a `Retry-After` holds back every thread"
     code,said = r.status_code, f"the server answered {r.status_code}: {self._clean(_said(r))!r}."
     if code not in (408,425,429) and code<500: return _Fail(self._clean(f"{said} {self._hint(code, r)}", 900), code=code)
-    if (pause := retry_after(r.headers)) > self.max_wait: return _Fail(f"{said} It asks to wait {pause:,.0f} s, max_wait is {self.max_wait:,.0f} s. Come back later, or raise max_wait.", code=code)
+    if (pause := retry_after(r.headers)) > self.max_wait:
+        return _Fail(f"{said} It asks to wait {pause:,.0f} s, max_wait is {self.max_wait:,.0f} s. Come back later, or raise max_wait.",
+            code=code)
     with self._lock: self._until = max(self._until, time.monotonic()+pause)
     return _Fail(said, self.tries, code, paused=pause>0)
 
@@ -268,7 +286,8 @@ def _send(self:Endpoint, method, url, body=None):
     "Parsed JSON of an answer, and its headers; raises `_Fail`"
     httpx = _extra('httpx')
     try: r = self._open().request(method, url, json=body, auth=self._sign)
-    except httpx.RequestError as e: raise _Fail(self._clean(f"{type(e).__name__}: {e}."), 1 if 'CERTIFICATE' in str(e) else self.tries) from None
+    except httpx.RequestError as e:
+        raise _Fail(self._clean(f"{type(e).__name__}: {e}."), 1 if 'CERTIFICATE' in str(e) else self.tries) from None
     except (httpx.InvalidURL, ValueError) as e: raise _Fail(self._clean(str(e))) from None
     if not r.is_success: raise self._refusal(r)
     if 'html' in r.headers.get('content-type', ''): raise _Fail(self._clean(f"saw a web page, wanted JSON. {self._hint(404, r)}", 600))
@@ -343,7 +362,8 @@ def _ask(self:Endpoint):
     if self.api=='tei': names = [n for n in [info.get('model_id')] if n]
     else: names = [m['id'] for m in info.get('data') or [] if isinstance(m, dict) and 'id' in m]
     if not self.model and len(names)!=1:
-        raise ValueError(f"model: none was given, and the server lists {self._clean(', '.join(map(repr, names[:20])), 600) or 'none'}; wanted exactly one. Name it: Endpoint(url, model={names[0] if names else '...'!r})")
+        raise ValueError(f"model: none was given, and the server lists {self._clean(', '.join(map(repr, names[:20])), 600) or 'none'}; "
+            f"wanted exactly one. Name it: Endpoint(url, model={names[0] if names else '...'!r})")
     self.model,self.revision = self.model or names[0], info.get('model_sha') or ''
     self.bs,self._asked = min(self.bs, info.get('max_client_batch_size') or self.bs), True
 
@@ -363,7 +383,8 @@ def _gather(self:Endpoint, jobs, role, tick):
     pool = ThreadPoolExecutor(self.parallel)
     try:
         while True:
-            while not err and len(live)<self.parallel and (job := next(todo, None)): live[pool.submit(self._embed, job[1], role, stop)] = job[0]
+            while not err and len(live)<self.parallel and (job := next(todo, None)):
+                live[pool.submit(self._embed, job[1], role, stop)] = job[0]
             if not live: return done, err
             for f in wait(live, return_when=FIRST_COMPLETED).done:
                 i = live.pop(f)
@@ -390,7 +411,8 @@ def __call__(self:Endpoint,
     i,e = err; why = f"{e}{f' ({e.n} tries)' if e.n>1 else ''}" if isinstance(e, _Fail) else self._clean(f'{type(e).__name__}: {e}')
     head = [done[j] for j in range(next(j for j in range(len(jobs)) if j not in done))]
     head = np.concatenate(head) if head else np.empty((0, self.dim or 0), np.float32)
-    raise EndpointError(f"{self.url}, texts {i*self.bs:,} to {i*self.bs+len(jobs[i])-1:,}: {why} Of {len(texts):,} texts {sum(map(len, done.values())):,} were answered; the vectors of the first {len(head):,} are in .vectors of this error.", head)
+    raise EndpointError(f"{self.url}, texts {i*self.bs:,} to {i*self.bs+len(jobs[i])-1:,}: {why} Of {len(texts):,} texts "
+        f"{sum(map(len, done.values())):,} were answered; the vectors of the first {len(head):,} are in .vectors of this error.", head)
 
 # %% ../nbs/01b_endpoint.ipynb #2b206042
 class Estimate(dict):

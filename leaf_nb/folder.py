@@ -17,7 +17,8 @@ from .store import differences, write_atomic
 # %% ../nbs/07c_folder.ipynb #d8c830c8
 def _opt_tensors(opts):
     "Flatten optimizer states into named tensors"
-    return {f'{o}.{i}.{k}': torch.as_tensor(v).clone() for o,opt in enumerate(opts) for i,s in opt.state_dict()['state'].items() for k,v in s.items()}
+    return {f'{o}.{i}.{k}': torch.as_tensor(v).clone() for o,opt in enumerate(opts) for i,s in opt.state_dict()['state'].items() for k,
+        v in s.items()}
 
 def checkpoints(
     run:Path, # Folder of the run
@@ -47,7 +48,9 @@ def load_checkpoint(
     device:str='cpu', # Where the student goes
 ) -> tuple|None: # (student, optimizer tensors, state), or None
     "The last complete checkpoint of a run"
-    if found := checkpoints(run): return SentenceTransformer(str(found[-1]), device=device), load_file(found[-1]/'optimizer.safetensors'), json.loads((found[-1]/'state.json').read_text())
+    if found := checkpoints(run):
+        return SentenceTransformer(str(found[-1]),
+            device=device), load_file(found[-1]/'optimizer.safetensors'), json.loads((found[-1]/'state.json').read_text())
 
 def load_optimizers(
     opts:list, # As they were made for this student
@@ -77,12 +80,15 @@ class Leaf:
     def plot(self, x='seconds'):
         "Cosine to the teacher and overlap@10 of held-out texts against time; returns the axes"
         h = self.history; _,ax = plt.subplots(figsize=(5.5,2.8))
-        for k,name in dict(cosine='cosine to the teacher', overlap='overlap@10 with the teacher').items(): ax.plot(h[x], h[k], 'o-', ms=3, label=name)
-        ax.set(xlabel=x, ylabel='held-out texts', title=f"{self.info['student']} of {self.info['teacher']['name']}"); ax.grid(alpha=.3); ax.legend()
+        for k,name in dict(cosine='cosine to the teacher', overlap='overlap@10 with the teacher').items():
+            ax.plot(h[x], h[k], 'o-', ms=3, label=name)
+        ax.set(xlabel=x, ylabel='held-out texts', title=f"{self.info['student']} of {self.info['teacher']['name']}")
+        ax.grid(alpha=.3); ax.legend()
         return ax
 
     def __repr__(self):
-        h = self.info.get('history'); return f"Leaf({str(self.path)!r}" + (f", cosine {h[-1]['cosine']:.3f} after {h[-1]['step']} steps)" if h else ')')
+        h = self.info.get('history')
+        return f"Leaf({str(self.path)!r}" + (f", cosine {h[-1]['cosine']:.3f} after {h[-1]['step']} steps)" if h else ')')
 
 def load_leaf(
     leaf, # A folder, a SentenceTransformer or a `Leaf`
@@ -92,7 +98,9 @@ def load_leaf(
     if isinstance(leaf, Leaf): return leaf
     if isinstance(leaf, SentenceTransformer): return Leaf(leaf)
     path = Path(leaf)
-    if not (path/'modules.json').exists(): raise FileNotFoundError(f"No model in {path}: wanted a folder that distill or SentenceTransformer.save made. {'Its training has not finished: run distill again to continue.' if (path/'leaf.json').exists() else 'Check the path.'}")
+    if not (path/'modules.json').exists():
+        raise FileNotFoundError(f"No model in {path}: wanted a folder that distill or SentenceTransformer.save made. "
+            f"{'Its training has not finished: run distill again to continue.' if (path/'leaf.json').exists() else 'Check the path.'}")
     info = json.loads((path/'leaf.json').read_text()) if (path/'leaf.json').exists() else {}
     return Leaf(SentenceTransformer(str(path), device=device), path, info)
 
@@ -106,7 +114,9 @@ def open_run(
     f = out/'leaf.json'
     if not f.exists():
         # vectors alone: a run that was stopped while embedding, and `embed` checks them
-        if out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors'}): raise ValueError(f"{out} holds something else ({', '.join(sorted(other)[:3])}), wanted a new folder or a leaf. Choose another out=.")
+        if out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors'}):
+            raise ValueError(f"{out} holds something else ({', '.join(sorted(other)[:3])}), wanted a new folder or a leaf. Choose another "
+                "out=.")
         return dict(settings)
     if overwrite: shutil.rmtree(out); return dict(settings)
     old = json.loads(f.read_text())

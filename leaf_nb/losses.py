@@ -17,7 +17,8 @@ def _pair(student:Tensor, # float [n, dim]
          )->tuple: # both in float32 or wider on the student's device, the teacher detached
     "Both sides ready to be compared. Raises `ValueError` unless they are [n, dim], n > 0, and of one shape."
     if student.ndim!=2 or student.shape!=teacher.shape or not len(student):
-        raise ValueError(f'student is {tuple(student.shape)}, teacher {tuple(teacher.shape)}, wanted the same [n, dim]: one teacher row per text, head output as wide as the teacher')
+        raise ValueError(f'student is {tuple(student.shape)}, teacher {tuple(teacher.shape)}, wanted the same [n, dim]: one teacher row '
+            'per text, head output as wide as the teacher')
     dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
     return student.to(dtype),teacher.detach().to(student.device, dtype)
 

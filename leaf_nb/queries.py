@@ -59,7 +59,9 @@ def fit_tfidf(
     "What is rare in these documents; raises `ValueError` if they hold no word"
     v = TfidfVectorizer(token_pattern=r'(?u)[^\W\d_]{2,}', stop_words='english', sublinear_tf=True, norm=None, dtype=np.float32)
     try: return v.fit(documents)
-    except ValueError: raise ValueError(f"documents: saw no word of two letters that is not a common one, as in {documents[0][:60]!r}; wanted prose. Use ways='sentence'.") from None
+    except ValueError:
+        raise ValueError(f"documents: saw no word of two letters that is not a common one, as in {documents[0][:60]!r}; wanted prose. Use "
+            "ways='sentence'.") from None
 
 def salience(
     documents:list[str], # n texts
@@ -150,17 +152,24 @@ def _called(fn, docs):
     "What `fn` makes of `docs`, as rows of strings; `ValueError` if it is anything else"
     name,rows = getattr(fn, '__name__', type(fn).__name__),fn(docs)
     rows = [rows] if isinstance(rows, str) else list(rows); want = 'wanted one string, or a list of strings, for each'
-    if len(rows)!=len(docs): raise ValueError(f"{name} returned {len(rows)} rows for {len(docs)} documents: {want}. Return '' for a document it can say nothing about.")
+    if len(rows)!=len(docs):
+        raise ValueError(f"{name} returned {len(rows)} rows for {len(docs)} documents: {want}. Return '' for a document it can say "
+            "nothing about.")
     rows = [[r] if isinstance(r, str) else r for r in rows]
     for i,r in enumerate(rows):
-        if not isinstance(r, (list,tuple)) or not all(isinstance(q, str) for q in r): raise ValueError(f"{name} returned {r!r} for document {i} ({docs[i][:40]!r}): {want}. Return '' for nothing.")
+        if not isinstance(r, (list,tuple)) or not all(isinstance(q, str) for q in r):
+            raise ValueError(f"{name} returned {r!r} for document {i} ({docs[i][:40]!r}): {want}. Return '' for nothing.")
     return rows
 
 # %% ../nbs/01c_queries.ipynb #f82778ae
 def _columns(documents):
     "Checked texts, and titles ('' where there is none)"
-    if not isinstance(documents, pd.DataFrame): docs = check_texts([documents] if isinstance(documents, str) else documents, 'documents'); return docs, ['']*len(docs)
-    if 'text' not in documents: raise ValueError(f"documents: no column 'text'; it has {', '.join(map(repr, documents.columns))}. Rename it: documents.rename(columns={{...: 'text'}})")
+    if not isinstance(documents, pd.DataFrame):
+        docs = check_texts([documents] if isinstance(documents, str) else documents, 'documents')
+        return docs, ['']*len(docs)
+    if 'text' not in documents:
+        raise ValueError(f"documents: no column 'text'; it has {', '.join(map(repr, documents.columns))}. Rename it: "
+            f"documents.rename(columns={{...: 'text'}})")
     docs = check_texts(documents['text'], 'documents')
     return docs, documents['title'].fillna('').astype(str).str.strip().tolist() if 'title' in documents else ['']*len(docs)
 
@@ -192,5 +201,7 @@ def queries_from(
         for i,r in zip(at, rows): found[i] += r[:turns[i]]
     res = {}
     for q in (' '.join(q.split()) for r in found for q in r): q and res.setdefault(q.lower(), q)
-    if not res: raise ValueError(f"No queries: {len(docs):,} documents gave none by {ways}. Titles need a column 'title' or a short first line; try ways='keywords'.")
+    if not res:
+        raise ValueError(f"No queries: {len(docs):,} documents gave none by {ways}. Titles need a column 'title' or a short first line; "
+            "try ways='keywords'.")
     return list(res.values())

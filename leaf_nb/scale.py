@@ -22,11 +22,15 @@ def launched_part() -> tuple[int,int]: # `(i, n)`, `(0, 1)` outside of a launche
 def _parts(out):
     "Manifests of all parts in `out`; raises `ValueError` for one that is missing, unfinished or made otherwise"
     names = sorted(p.name for p in Path(out).glob('part-*-of-*'))
-    if not names: raise FileNotFoundError(f"No parts in {out}: wanted folders part-00000-of-... Make them: embed(teacher, texts, {str(out)!r}, part=(0, n))")
+    if not names:
+        raise FileNotFoundError(f"No parts in {out}: wanted folders part-00000-of-... Make them: embed(teacher, texts, {str(out)!r}, "
+            "part=(0, n))")
     n = int(names[0].split('-of-')[1]); folders = [part_folder(out, (i,n)) for i in range(n)]
     res = {}
     for i,f in enumerate(folders):
-        if not (f/'manifest.json').exists() or not (m := read_manifest(f))['complete']: raise ValueError(f"{f} is {'unfinished' if f.exists() else 'missing'}. Run embed(teacher, texts, {str(out)!r}, part=({i}, {n})) to its end first.")
+        if not (f/'manifest.json').exists() or not (m := read_manifest(f))['complete']:
+            raise ValueError(f"{f} is {'unfinished' if f.exists() else 'missing'}. Run embed(teacher, texts, {str(out)!r}, part=({i}, "
+                f"{n})) to its end first.")
         res[f] = m
     first,*others = ({k: m[k] for k in ('format','teacher','dtype','key','shard_rows')} for m in res.values())
     if d := [x for o in others for x in differences(first, o)]: raise ValueError(f"{out}: the parts were made otherwise. {'; '.join(d)}.")
@@ -71,5 +75,6 @@ def embed_on_ray(
     except ImportError as e: raise ImportError('Ray is not installed. Type: pip install "leaf_nb[scale]"') from e
     if (Path(out)/'manifest.json').exists(): return embed(teacher, texts, out, **kwargs) # merged before
     def one(row): embed(teacher, texts, out, part=(int(row['id']), n_parts), progress=False, **kwargs); return row
-    ray.data.range(n_parts, override_num_blocks=n_parts).map(one, concurrency=concurrency, num_cpus=num_cpus, num_gpus=num_gpus).materialize()
+    ray.data.range(n_parts, override_num_blocks=n_parts).map(one, concurrency=concurrency, num_cpus=num_cpus,
+        num_gpus=num_gpus).materialize()
     return merge(out)

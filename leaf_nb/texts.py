@@ -26,7 +26,8 @@ def check_text(
 ) -> str: # The same
     "`t`, or a `ValueError` naming the row if it is `None`, blank or no string"
     if isinstance(t, str) and t.strip(): return t
-    raise ValueError(f"{source}, row {i}: saw {t!r}, wanted a non-empty string. Drop such rows: texts = [t for t in texts if isinstance(t, str) and t.strip()]")
+    raise ValueError(f"{source}, row {i}: saw {t!r}, wanted a non-empty string. Drop such rows: texts = [t for t in texts if "
+        "isinstance(t, str) and t.strip()]")
 
 def check_texts(
     texts:Iterable, # Texts to check, in order
@@ -40,8 +41,10 @@ def check_texts(
     if not res: raise ValueError(f"{source} is empty: saw 0 texts, wanted at least 1. Check the path, or the filter that made it.")
     return res
 
-# %% ../nbs/01_texts.ipynb #ee84c27f
-_readers = {'.txt': None, '.jsonl': lambda f: pd.read_json(f, lines=True), '.jsonl.gz': lambda f: pd.read_json(f, lines=True, compression='gzip'), '.parquet': pd.read_parquet}
+# %% ../nbs/01_texts.ipynb #b0e0e3ea
+_as_written = dict(lines=True, dtype=False, convert_dates=False) # or an id of "0012" becomes 12
+_readers = {'.txt': None, '.jsonl': lambda f: pd.read_json(f, **_as_written),
+    '.jsonl.gz': lambda f: pd.read_json(f, compression='gzip', **_as_written), '.parquet': pd.read_parquet}
 
 def read_table(
     path:str|Path, # A `.jsonl`, `.jsonl.gz` or `.parquet` file
@@ -49,15 +52,23 @@ def read_table(
 ) -> pd.DataFrame: # One row a record
     "The table in `path`; raises `FileNotFoundError`, or `ValueError` for bytes that are not UTF-8, an ending we do not read, or a missing column"
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"No file {path}: wanted one ending in {', '.join(_readers)}. Check the path; {path.parent} {'exists' if path.parent.exists() else 'does not exist either'}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"No file {path}: wanted one ending in {', '.join(_readers)}. Check the path; {path.parent} "
+            f"{'exists' if path.parent.exists() else 'does not exist either'}.")
     ext = next((e for e in sorted(_readers, key=len, reverse=True) if path.name.endswith(e)), None)
-    if ext is None: raise ValueError(f"{path}: saw the ending {path.suffix!r}, wanted one of {', '.join(_readers)}. Convert it, or pass a list of strings.")
-    try: df = _readers[ext](path) if _readers[ext] else pd.DataFrame({'text': [l for l in path.read_text('utf-8').splitlines() if l.strip()]})
+    if ext is None:
+        raise ValueError(f"{path}: saw the ending {path.suffix!r}, wanted one of {', '.join(_readers)}. Convert it, or pass a list of "
+            "strings.")
+    try:
+        df = _readers[ext](path) if _readers[ext] else pd.DataFrame({'text': [l for l in path.read_text('utf-8').splitlines()
+            if l.strip()]})
     except UnicodeDecodeError as e:
-        raise ValueError(f"{path}: saw the byte {e.object[e.start]:#04x} at position {e.start}, wanted UTF-8. Convert it: iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}") from None
+        raise ValueError(f"{path}: saw the byte {e.object[e.start]:#04x} at position {e.start}, wanted UTF-8. Convert it: iconv -f latin1 "
+            f"-t utf-8 {path.name} > utf8-{path.name}") from None
     except ValueError as e: raise ValueError(f"{path}: not readable as {ext} ({e}). Wanted one JSON object a line.") from None
     if missing := [c for c in columns if c not in df]:
-        raise ValueError(f"{path}: no column {missing[0]!r}; it has {', '.join(map(repr, df.columns))}. Name one with column=, or rename it.")
+        raise ValueError(f"{path}: no column {missing[0]!r}; it has {', '.join(map(repr, df.columns))}. Name one with column=, or rename "
+            "it.")
     return df
 
 # %% ../nbs/01_texts.ipynb #d01cb264
@@ -66,7 +77,8 @@ def _records(texts, columns):
     if isinstance(texts, (str,Path)): return read_table(texts, columns)[columns].to_dict('records'), str(texts)
     if isinstance(texts, pd.DataFrame): texts = texts.to_dict('records')
     if (cols := getattr(texts, 'column_names', None)) is not None:
-        if missing := [c for c in columns if c not in cols]: raise ValueError(f"The data set has no column {missing[0]!r}; it has {', '.join(map(repr, cols))}. Name one with column=.")
+        if missing := [c for c in columns if c not in cols]:
+            raise ValueError(f"The data set has no column {missing[0]!r}; it has {', '.join(map(repr, cols))}. Name one with column=.")
         texts = texts.select_columns(columns)
     return texts, 'texts'
 
@@ -82,7 +94,8 @@ def iter_texts(
         if not isinstance(t, Mapping):
             if ids: raise ValueError(f"ids={ids!r}: saw plain texts, wanted records that have this column. Pass a table, or leave ids out.")
             yield None, check_text(t, i, source); continue
-        if missing := [c for c in (column, ids) if c and c not in t]: raise ValueError(f"{source}, row {i}: no column {missing[0]!r}; it has {', '.join(map(repr, t))}. Name one with column=.")
+        if missing := [c for c in (column, ids) if c and c not in t]:
+            raise ValueError(f"{source}, row {i}: no column {missing[0]!r}; it has {', '.join(map(repr, t))}. Name one with column=.")
         yield (str(t[ids]) if ids else None), check_text(t[column], i, f'{source}, column {column!r}')
 
 def as_texts(
@@ -98,8 +111,11 @@ roles = ('document', 'query')
 def _sources(texts):
     "`texts` as `{role: {source: texts}}` in the order of `roles`; a key is a role, or role/source"
     if not isinstance(texts, dict): return {'document': {'document': texts}}
-    if bad := sorted(k for k in texts if k.split('/')[0] not in roles): raise ValueError(f"texts: saw the role {bad[0]!r}, wanted some of {roles}. Write texts={{'query': [...], 'document': [...]}}, or 'query/forum' for one source of several")
-    if not texts: raise ValueError("texts is empty: saw no role, wanted 'query' or 'document'. Write texts={'query': [...], 'document': [...]}")
+    if bad := sorted(k for k in texts if k.split('/')[0] not in roles):
+        raise ValueError(f"texts: saw the role {bad[0]!r}, wanted some of {roles}. Write texts={{'query': [...], 'document': [...]}}, or "
+            "'query/forum' for one source of several")
+    if not texts:
+        raise ValueError("texts is empty: saw no role, wanted 'query' or 'document'. Write texts={'query': [...], 'document': [...]}")
     return {r: part for r in roles if (part := {k: t for k,t in texts.items() if k.split('/')[0]==r})}
 
 def _held(t):
@@ -150,7 +166,8 @@ def as_prompts(
     for r in roles:
         p = prompts.get(r, default.get(r) or '')
         if isinstance(p, str): p = dict.fromkeys(sides, p)
-        if bad := set(p)-set(sides): raise ValueError(f"prompts[{r!r}]: saw the side {sorted(bad)[0]!r}, wanted some of {sides}, or one string for both")
+        if bad := set(p)-set(sides):
+            raise ValueError(f"prompts[{r!r}]: saw the side {sorted(bad)[0]!r}, wanted some of {sides}, or one string for both")
         res[r] = {'teacher': p.get('teacher', default.get(r) or ''), 'student': p.get('student', p.get('teacher', ''))}
     return res
 
@@ -235,7 +252,8 @@ def doc_pairs(
 
 # %% ../nbs/01_texts.ipynb #9aa152fd
 held_out = ('numpy','scipy','pandas','sklearn','matplotlib','networkx')
-demo_packages = ('stdlib','torch','sympy','accelerate','datasets','sentence_transformers','huggingface_hub','setuptools','pip','fsspec','mpmath')
+demo_packages = ('stdlib','torch','sympy','accelerate','datasets','sentence_transformers','huggingface_hub','setuptools','pip','fsspec',
+    'mpmath')
 
 def doc_corpus(
     train=demo_packages, # Packages to learn from; those not installed are left out

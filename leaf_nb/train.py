@@ -6,7 +6,7 @@
 __all__ = ['optimizers', 'for_training', 'lr_at', 'spread', 'check_match', 'Trainer', 'watch', 'run_steps', 'steps_for',
            'score_line', 'check_weights', 'distill']
 
-# %% ../nbs/08_train.ipynb #1f5a768d
+# %% ../nbs/08_train.ipynb #10cfe5d9
 import json, math, shutil, tempfile, time
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -15,6 +15,7 @@ import numpy as np, torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import should_reduce_batch_size
+from fastcore.basics import patch, store_attr
 from sentence_transformers import SentenceTransformer
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
@@ -23,7 +24,7 @@ from .batches import Batches, tokenise
 from .cache import embed
 from .folder import Leaf, checkpoints, load_checkpoint, load_leaf, load_optimizers, open_run, save_checkpoint, save_final
 from .losses import get_loss
-from .metrics import cosine, normalize, overlap, search
+from .metrics import cosine, neighbours, normalize, overlap
 from .store import Vectors, check_space, write_atomic
 from .solve import make_student, parse_student
 from .teacher import as_teacher, autocast, collate, fast_precision
@@ -39,7 +40,8 @@ def optimizers(
     emb = [m for m in student.modules() if isinstance(m, nn.Embedding) and m.num_embeddings>5000] if student.device.type=='cpu' else []
     for m in emb: m.sparse = True
     rows = {id(m.weight) for m in emb}; rest = [p for p in student.parameters() if p.requires_grad and id(p) not in rows]
-    groups = [dict(params=[p for p in rest if p.ndim>1], weight_decay=weight_decay), dict(params=[p for p in rest if p.ndim<2], weight_decay=0.)]
+    groups = [dict(params=[p for p in rest if p.ndim>1], weight_decay=weight_decay),
+        dict(params=[p for p in rest if p.ndim<2], weight_decay=0.)]
     sparse = [torch.optim.SparseAdam([m.weight for m in emb], lr=lr, betas=(.9,.98))] if emb else []
     return [torch.optim.AdamW(groups, lr=lr, betas=(.9,.98), fused=True), *sparse]
 
@@ -51,7 +53,8 @@ def for_training(
 ):
     "The student without dropout, and with attention that is fast in `precision`"
     drop = {m: m.p for m in student.modules() if isinstance(m, nn.Dropout)}; hf = getattr(student[0], 'auto_model', None)
-    was = getattr(getattr(hf, 'config', None), '_attn_implementation', None); eager = precision=='bf16' and student.device.type=='cpu' and was=='sdpa'
+    was = getattr(getattr(hf, 'config', None), '_attn_implementation', None)
+    eager = precision=='bf16' and student.device.type=='cpu' and was=='sdpa'
     for m in drop: m.p = 0.
     if eager: hf.set_attn_implementation('eager')
     try: yield student.train()
@@ -88,9 +91,11 @@ def check_match(
 ):
     "Raise `ValueError` if the solved head says no more of the vectors than their mean does: are they of these texts?"
     mean = float(cosine(np.broadcast_to(vectors.mean(0), vectors.shape), vectors).mean())
-    if len(vectors)>=200 and cos-mean<gain*(1-mean): raise ValueError(f"The vectors do not follow from the texts: the solved head has cosine {cos:.3f}, the mean of all vectors alone {mean:.3f}. Are they in the order of the texts? Embed a few again and compare: verify(folder, teacher).")
+    if len(vectors)>=200 and cos-mean<gain*(1-mean):
+        raise ValueError(f"The vectors do not follow from the texts: the solved head has cosine {cos:.3f}, the mean of all vectors alone "
+            f"{mean:.3f}. Are they in the order of the texts? Embed a few again and compare: verify(folder, teacher).")
 
-# %% ../nbs/08_train.ipynb #10da899b
+# %% ../nbs/08_train.ipynb #37eff002
 class Trainer:
     "Regress a student on cached vectors; all state is in the student, the optimizers and the step"
     def __init__(self,
@@ -105,16 +110,12 @@ class Trainer:
         micro_bs:int|None=None, # Texts at once on a device; None: all of its share
         acc:Accelerator|None=None, # Of several processes
     ):
-        self.student,self.tokens,self.vectors,self.batches,self.val,self.lr,self.precision,self.acc = student,tokens,vectors,batches,val,lr,precision,acc
+        store_attr(but='loss,micro_bs'); self.loss,self.micro_bs,self.model = get_loss(loss),micro_bs or batches.bs,student
+        self.done,self.history,self.losses,self.seen = 0,[],[],[]
         self.rank,self.world = (acc.process_index, acc.num_processes) if acc else (0, 1)
-        self.loss,self.micro_bs,self.done,self.history,self.losses,self.seen,self.model = get_loss(loss),micro_bs or batches.bs,0,[],[],[],student
         if micro_bs and micro_bs<batches.bs: self.check_rowwise()
         self.freeze_unused(); self.reset()
         if self.world>1: self.model = acc.prepare_model(student, device_placement=False)
-
-    def check_rowwise(self):
-        "Raise `ValueError` for a loss that is not a mean over rows"
-        if not getattr(self.loss, 'rowwise', False): raise ValueError(f"loss {getattr(self.loss, '__name__', self.loss)!r} may compare the rows of a batch with each other, so a batch cannot go through in parts. Lower bs={self.batches.bs}, or set its attribute rowwise=True if it is a mean over rows.")
 
     def freeze_unused(self):
         "Parameters that the output does not depend on (a pooler, say) are left out"
@@ -123,63 +124,83 @@ class Trainer:
 
     def reset(self):
         "New optimizers"
-        self.opts = optimizers(self.student, self.lr); self.params = [p for o in self.opts if isinstance(o, torch.optim.AdamW) for g in o.param_groups for p in g['params']]
+        self.opts = optimizers(self.student, self.lr)
+        self.params = [p for o in self.opts if isinstance(o, torch.optim.AdamW) for g in o.param_groups for p in g['params']]
 
     def forward(self, rows):
         "Vectors of `rows`, float32 [n, dim]"
         x = collate(self.tokens[rows], self.student.tokenizer.pad_token_id, self.student.device)
         with autocast(self.student.device, self.precision): return self.model(x)['sentence_embedding'].float()
 
-    def backward(self, rows, n):
-        "Add the gradients of `rows`, of a batch of `n`, in groups; their summed loss over `n`"
-        total,parts = 0.,[rows[i:i+self.micro_bs] for i in range(0, len(rows), self.micro_bs)] or [rows]
-        for k,part in enumerate(parts):
-            some = part if len(part) else self.batches[self.done][:1] # a process without rows still has to answer the others
-            with nullcontext() if self.world==1 or k==len(parts)-1 else self.model.no_sync():
-                loss = self.loss(self.forward(some), torch.from_numpy(self.vectors[some]).to(self.student.device, torch.float32))*(len(part)*self.world/n)
-                loss.backward(); total = total+loss.detach()
-        return total
+# %% ../nbs/08_train.ipynb #1a003dbf
+@patch
+def check_rowwise(self:Trainer):
+    "Raise `ValueError` for a loss that is not a mean over rows"
+    if getattr(self.loss, 'rowwise', False): return
+    raise ValueError(f"loss {getattr(self.loss, '__name__', self.loss)!r} may compare the rows of a batch with each other, so a batch "
+        f"cannot go through in parts. Lower bs={self.batches.bs}, or set its attribute rowwise=True if it is a mean over rows.")
 
-    def step(self, rows, lr):
-        "One gradient step on `rows`; returns the loss, raises `FloatingPointError` if it is not finite"
-        for o in self.opts:
-            for g in o.param_groups: g['lr'] = lr
-        loss = None
-        while loss is None: # not from within `except`, whose traceback would hold the memory
-            try: loss = self.backward(rows[self.rank::self.world], len(rows))
-            except RuntimeError as e:
-                if not should_reduce_batch_size(e): raise
-                self.halve(e)
-        if not torch.isfinite(loss): raise FloatingPointError(f"The loss is {loss.item()} at step {self.done}, rate {lr:.2g}, rows {rows[:3].tolist()}... Lower lr=, or look at these texts' vectors.")
-        clip_grad_norm_(self.params, 1.)
-        for o in self.opts: o.step(); o.zero_grad(set_to_none=True)
-        return loss
+@patch
+def backward(self:Trainer, rows, n):
+    "Add the gradients of `rows`, of a batch of `n`, in groups; their summed loss over `n`"
+    total,parts = 0.,[rows[i:i+self.micro_bs] for i in range(0, len(rows), self.micro_bs)] or [rows]
+    for k,part in enumerate(parts):
+        some = part if len(part) else self.batches[self.done][:1] # a process without rows still has to answer the others
+        with nullcontext() if self.world==1 or k==len(parts)-1 else self.model.no_sync():
+            target = torch.from_numpy(self.vectors[some]).to(self.student.device, torch.float32)
+            loss = self.loss(self.forward(some), target)*(len(part)*self.world/n)
+            loss.backward(); total = total+loss.detach()
+    return total
 
-    def halve(self, e):
-        "After out-of-memory: half as many texts at once"
-        for o in self.opts: o.zero_grad(set_to_none=True)
-        self.check_rowwise(); n = min(self.micro_bs, math.ceil(self.batches.bs/self.world))
-        if n==1 or self.world>1: raise MemoryError(f"Out of memory with {n} texts at once. {'Lower max_length=.' if n==1 else f'Type micro_bs={n//2}.'}") from e
-        self.micro_bs = math.ceil(n/2)
+# %% ../nbs/08_train.ipynb #659b035b
+@patch
+def halve(self:Trainer, e):
+    "After out-of-memory: half as many texts at once"
+    for o in self.opts: o.zero_grad(set_to_none=True)
+    self.check_rowwise(); n = min(self.micro_bs, math.ceil(self.batches.bs/self.world))
+    if n==1 or self.world>1:
+        raise MemoryError(f"Out of memory with {n} texts at once. {'Lower max_length=.' if n==1 else f'Type micro_bs={n//2}.'}") from e
+    self.micro_bs = math.ceil(n/2)
 
-    @torch.inference_mode()
-    def validate(self):
-        "Vectors of the held-out rows, student's and teacher's, float32 [n, dim]"
-        self.student.eval(); order = self.val[np.argsort(self.tokens.lengths[self.val], kind='stable')]
-        out = np.concatenate([self.forward(order[i:i+64]).cpu().numpy() for i in range(0, len(order), 64)]); self.student.train()
-        return out, self.vectors[order].astype(np.float32)
+@patch
+def step(self:Trainer, rows, lr):
+    "One gradient step on `rows`; returns the loss, raises `FloatingPointError` if it is not finite"
+    for o in self.opts:
+        for g in o.param_groups: g['lr'] = lr
+    loss = None
+    while loss is None:
+        try: loss = self.backward(rows[self.rank::self.world], len(rows))
+        except RuntimeError as e:
+            if not should_reduce_batch_size(e): raise
+            self.halve(e)
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"The loss is {loss.item()} at step {self.done}, rate {lr:.2g}, rows {rows[:3].tolist()}... Lower lr=, "
+            "or look at these texts' vectors.")
+    clip_grad_norm_(self.params, 1.)
+    for o in self.opts: o.step(); o.zero_grad(set_to_none=True)
+    return loss
 
-# %% ../nbs/08_train.ipynb #c08c5a77
+@patch
+@torch.inference_mode()
+def validate(self:Trainer):
+    "Vectors of the held-out rows, student's and teacher's, float32 [n, dim]"
+    self.student.eval(); order = self.val[np.argsort(self.tokens.lengths[self.val], kind='stable')]
+    out = np.concatenate([self.forward(order[i:i+64]).cpu().numpy() for i in range(0, len(order), 64)]); self.student.train()
+    return out, self.vectors[order].astype(np.float32)
+
+# %% ../nbs/08_train.ipynb #b958942f
 def watch(
     s:np.ndarray, # [n, dim] held-out vectors of the student
     t:np.ndarray, # [n, dim] the teacher's
 ) -> dict: # cosine, overlap
     "What is worth seeing of held-out texts; raises `RuntimeError` for a student that has collapsed"
-    if len(t)>9 and spread(s)<.05*spread(t): raise RuntimeError(f"The student gives nearly the same vector to every text: its spread is {spread(s):.4f}, the teacher's {spread(t):.4f}. Lower lr=.")
-    near = lambda x: search(x, t, min(10, len(t)))[1]
-    return dict(cosine=float(cosine(s, t).mean()), overlap=float(overlap(near(s), near(t), min(10, len(t))).mean()))
+    if len(t)>9 and spread(s)<.05*spread(t):
+        raise RuntimeError(f"The student gives nearly the same vector to every text: its spread is {spread(s):.4f}, the teacher's "
+            f"{spread(t):.4f}. Lower lr=.")
+    return dict(cosine=float(cosine(s, t).mean()), overlap=float(overlap(neighbours(s, t), neighbours(t, t)).mean()) if len(t)>1 else 1.)
 
-def _bar(total, start, show): return tqdm(total=total, initial=start, desc='distilling', unit=' texts', unit_scale=True, smoothing=.05, disable=not show)
+def _bar(total, start, show):
+    return tqdm(total=total, initial=start, desc='distilling', unit=' texts', unit_scale=True, smoothing=.05, disable=not show)
 
 def _show(bar, h): bar.set_postfix({k: f'{h[k]:.3f}' for k in ('cosine','overlap','loss') if h[k] is not None}, refresh=False)
 
@@ -187,9 +208,11 @@ def _note(t, clock, lr):
     "One row of the history"
     s = clock(); tokens,texts,took = sum(t.seen), len(t.seen)*t.batches.bs, s-t.history[-1]['seconds'] if t.history else 0
     loss = torch.stack(t.losses).mean() if t.losses else None; loss = t.acc.reduce(loss, 'mean') if t.world>1 and loss is not None else loss
-    t.history.append(dict(step=t.done, texts=t.done*t.batches.bs, seconds=s, loss=None if loss is None else float(loss), lr=lr, **watch(*t.validate()), texts_per_second=texts/took if took else None, tokens_per_second=tokens/took if took else None))
+    t.history.append(dict(step=t.done, texts=t.done*t.batches.bs, seconds=s, loss=None if loss is None else float(loss), lr=lr,
+        **watch(*t.validate()), texts_per_second=texts/took if took else None, tokens_per_second=tokens/took if took else None))
     t.losses,t.seen = [],[]
 
+# %% ../nbs/08_train.ipynb #e63acfc9
 def run_steps(
     t:Trainer, # Perhaps resumed at `t.done`
     steps:int, # In all
@@ -208,13 +231,17 @@ def run_steps(
     with _bar(steps*t.batches.bs, t.done*t.batches.bs, progress and t.rank==0) as bar:
         _show(bar, t.history[-1])
         while t.done<steps:
-            rows,lr = t.batches[t.done],rate(t.done, steps, t.lr); t.losses.append(t.step(rows, lr).cpu()); t.done += 1; bar.update(len(rows)); t.seen.append(int(t.tokens.lengths[rows].sum()))
+            rows,lr = t.batches[t.done],rate(t.done, steps, t.lr); t.losses.append(t.step(rows, lr).cpu())
+            t.done += 1; bar.update(len(rows)); t.seen.append(int(t.tokens.lengths[rows].sum()))
             if t.done in marks:
                 _note(t, clock, lr); _show(bar, t.history[-1])
                 if log: log(t.history[-1])
-                if patience and len(t.history)>patience and max(h['cosine'] for h in t.history[-patience:])<=max(h['cosine'] for h in t.history[:-patience]): break
+                if patience and len(t.history)>patience and max(h['cosine'] for h in t.history[-patience:])<=max(h['cosine']
+                    for h in t.history[:-patience]):
+                    break
             if save and t.rank==0 and time.perf_counter()-saved>every: save(t); saved = time.perf_counter()
 
+# %% ../nbs/08_train.ipynb #f0b5c271
 def steps_for(
     t:Trainer, # Not changed, but for its optimizers, which are new
     minutes:float, # Time to fill
@@ -223,7 +250,9 @@ def steps_for(
     "How many steps fill `minutes` on this machine: steps at a rate of zero are timed"
     took = []
     for i in range(probe):
-        start = time.perf_counter(); t.step(t.batches[i*max(1, t.batches.per_epoch//probe) % t.batches.per_epoch], 0.); took.append(time.perf_counter()-start)
+        start = time.perf_counter()
+        t.step(t.batches[i*max(1, t.batches.per_epoch//probe) % t.batches.per_epoch], 0.)
+        took.append(time.perf_counter()-start)
     t.reset(); return max(1, int(minutes*60/np.mean(took[2:] or took)))
 
 def score_line(
@@ -232,11 +261,11 @@ def score_line(
     k:int=10, # Neighbours of each text that count
 ) -> dict: # slope, offset, correlation
     "How scores move when the leaf embeds the queries: `leaf score = slope * teacher score + offset`, fitted on each text's nearest others. For who has a threshold"
-    t,s = normalize(t),normalize(s); at = search(t, t, min(k+1, len(t)))[1][:,1:]
+    t,s = normalize(t),normalize(s); at = neighbours(t, t, k)
     x,y = np.einsum('nd,nkd->nk', t, t[at]).ravel(), np.einsum('nd,nkd->nk', s, t[at]).ravel()
     slope,offset = np.polyfit(x, y, 1); return dict(slope=float(slope), offset=float(offset), correlation=float(np.corrcoef(x, y)[0,1]))
 
-# %% ../nbs/08_train.ipynb #dabea6e8
+# %% ../nbs/08_train.ipynb #c0a00428
 def check_weights(
     weights:dict|None, # source -> how often an epoch sees it
     counts:dict, # source -> how many texts, from `count_texts`
@@ -244,8 +273,11 @@ def check_weights(
     "Raise `ValueError` for a source that is not there, a negative weight, none above 0, or sources whose length is unknown"
     if weights is None: return
     if bad := set(weights)-set(counts): raise ValueError(f"weights: saw {sorted(bad)[0]!r}, wanted some of {list(counts)}.")
-    if None in counts.values(): raise ValueError(f"weights need sources whose length is known; saw a stream in {[k for k,n in counts.items() if n is None]}. Read it into a file or a Dataset first.")
-    if min(weights.values())<0 or not any(weights.get(k, 1)*n>=1 for k,n in counts.items()): raise ValueError(f"weights: saw {weights}, wanted numbers of at least 0, and one above.")
+    if None in counts.values():
+        raise ValueError(f"weights need sources whose length is known; saw a stream in {[k for k,n in counts.items() if n is None]}. Read "
+            "it into a file or a Dataset first.")
+    if min(weights.values())<0 or not any(weights.get(k, 1)*n>=1 for k,n in counts.items()):
+        raise ValueError(f"weights: saw {weights}, wanted numbers of at least 0, and one above.")
 
 def _begin(teacher, student, ds, vectors, sources, s):
     "A new student, solved on a sample of the rows that are not held out, with its prompts; raises `ValueError` if vectors and texts do not belong together"
@@ -256,6 +288,7 @@ def _begin(teacher, student, ds, vectors, sources, s):
     leaf.prompts = {r: p for r,p in own.items() if p}
     return leaf, made
 
+# %% ../nbs/08_train.ipynb #7ac945e3
 def distill(
     teacher, # Anything `as_teacher` takes; its vectors are the targets
     texts, # As in `streams`: texts, or texts by role, or by role and source
@@ -288,12 +321,18 @@ def distill(
     save_every:float=60., # Seconds between checkpoints
     progress:bool=True, # Show bars
 ) -> Leaf: # The finished leaf; its folder loads with SentenceTransformer
-    "Distil `teacher` into a small student by regression on its vectors (LEAF, arXiv 2509.12539). Raises `ValueError` for bad texts, vectors, settings or folders, before anything is written"
-    if precision not in (None,'bf16','fp32'): raise ValueError(f"precision: saw {precision!r}, wanted 'bf16', 'fp32', or None for what is fast here.")
+    "Distil `teacher` into a small student by regression on its vectors (LEAF, arXiv 2509.12539). Raises `ValueError` for bad texts, settings or folders before anything is written, for vectors that do not follow from their texts before the first step"
+    if precision not in (None,'bf16','fp32'):
+        raise ValueError(f"precision: saw {precision!r}, wanted 'bf16', 'fp32', or None for what is fast here.")
     counts,digest = count_texts(texts); get_loss(loss); check_weights(weights, counts)
     teacher = as_teacher(teacher, max_length, device); parse_student(student, teacher)
-    s = dict(teacher=teacher.fingerprint(prompts), texts=digest, n_texts=counts, prompts=as_prompts(prompts, teacher.prompts), student=student if isinstance(student, str) else f'a {type(student).__name__}', weights=weights, epochs=None if minutes else epochs, minutes=minutes, bs=bs, lr=lr or 5e-4, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length or teacher.max_length, loss=loss if isinstance(loss, str) else f'{loss.__module__}.{loss.__qualname__}', precision=precision, seed=seed, bias=bias, n_solve=n_solve, n_val=n_val, patience=patience)
-    acc = Accelerator(device_placement=False, log_with=log_with, project_dir=out, kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))]) # the others wait as long as embedding takes
+    s = dict(teacher=teacher.fingerprint(prompts), texts=digest, n_texts=counts, prompts=as_prompts(prompts, teacher.prompts),
+        student=student if isinstance(student, str) else f'a {type(student).__name__}', weights=weights, epochs=None if minutes else epochs,
+        minutes=minutes, bs=bs, lr=lr or 5e-4, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length or teacher.max_length,
+        loss=loss if isinstance(loss, str) else f'{loss.__module__}.{loss.__qualname__}', precision=precision, seed=seed, bias=bias,
+        n_solve=n_solve, n_val=n_val, patience=patience)
+    acc = Accelerator(device_placement=False, log_with=log_with, project_dir=out,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))]) # the others wait as long as embedding takes
     out = Path(broadcast_object_list([str(out or tempfile.mkdtemp(prefix='leaf-'))])[0]); cache = Path(cache) if cache else out/'vectors'
     with acc.main_process_first():
         info = open_run(out, s, overwrite and acc.is_main_process)
@@ -301,13 +340,14 @@ def distill(
         if acc.is_main_process: _prepare(teacher, texts, student, out, s, cache, resume, progress)
     return _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress)
 
-# %% ../nbs/08_train.ipynb #d5280488
+# %% ../nbs/08_train.ipynb #8e831a94
 def _open(s, cache):
     "The store by role, its texts, the rows held out and those of each source: documents first, sources of a role one after another"
     store = Vectors(cache); vectors,n = store.by_role(),len(store); ds = store.dataset().select_columns(['role','text'])
     if vectors is not store: ds = ds.select(vectors.at)
     val = np.random.default_rng(s['seed']).permutation(n)[:max(1, min(s['n_val'], n//10))]; free = np.ones(n, bool); free[val] = False
-    sizes = s['n_texts'].values() if None not in s['n_texts'].values() else [len(store.rows(r)) for r in roles]; ends = np.cumsum([0,*sizes])
+    sizes = s['n_texts'].values() if None not in s['n_texts'].values() else [len(store.rows(r)) for r in roles]
+    ends = np.cumsum([0,*sizes])
     return vectors, ds, val, [a+np.flatnonzero(free[a:b]) for a,b in zip(ends, ends[1:])]
 
 def _prepare(teacher, texts, student, out, s, cache, resume, progress):
@@ -315,28 +355,41 @@ def _prepare(teacher, texts, student, out, s, cache, resume, progress):
     if not resume:
         for d in out.glob('checkpoint-*'): shutil.rmtree(d)
     if checkpoints(out): embed(teacher, texts, cache, prompts=s['prompts'], progress=False); return
-    begun = time.perf_counter(); check_space(out, 300_000_000 if teacher.model is None else sum(p.numel()*12 for p in teacher.model.parameters()))
+    begun = time.perf_counter()
+    check_space(out, 300_000_000 if teacher.model is None else sum(p.numel()*12 for p in teacher.model.parameters()))
     embed(teacher, texts, cache, prompts=s['prompts'], progress=progress); embedded = time.perf_counter()-begun
     vectors,ds,_,sources = _open(s, cache); leaf,made = _begin(teacher, student, ds, vectors, sources, s)
     out.mkdir(parents=True, exist_ok=True); write_atomic(out/'leaf.json', json.dumps(s, indent=1).encode())
     save_checkpoint(out, leaf, [], dict(step=0, made=made, embedded_seconds=embedded, prepared_seconds=time.perf_counter()-begun))
 
+# %% ../nbs/08_train.ipynb #84364971
 def _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress):
     "From the last checkpoint to the finished leaf"
     if acc.num_processes>1: device = str(acc.device)
-    leaf,tensors,state = load_checkpoint(out, device or ('cpu' if teacher.model is None else str(teacher.model.device))); used = s['precision'] or state.get('used_precision') or fast_precision(leaf.device)
+    leaf,tensors,state = load_checkpoint(out, device or ('cpu' if teacher.model is None else str(teacher.model.device)))
+    used = s['precision'] or state.get('used_precision') or fast_precision(leaf.device)
     vectors,ds,val,sources = _open(s, cache)
-    with acc.main_process_first(): tokens = tokenise(leaf, ds, out/'tokens.arrow', {r: p['student'] for r,p in s['prompts'].items()}, s['max_length'], progress and acc.is_main_process)
+    with acc.main_process_first():
+        tokens = tokenise(leaf, ds, out/'tokens.arrow', {r: p['student'] for r,p in s['prompts'].items()}, s['max_length'],
+            progress and acc.is_main_process)
     weights = [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None
     with for_training(leaf, used):
-        t = Trainer(leaf, tokens, vectors, Batches(tokens.lengths, sources, weights, s['bs'], s['seed']), val, loss, s['lr'], used, micro_bs, acc)
-        if 'history' in state: t.done,t.history,t.losses = state['step'],state['history'],[torch.tensor(l) for l in state['losses']]; load_optimizers(t.opts, tensors)
+        t = Trainer(leaf, tokens, vectors, Batches(tokens.lengths, sources, weights, s['bs'], s['seed']), val, loss, s['lr'], used,
+            micro_bs, acc)
+        if 'history' in state:
+            t.done,t.history,t.losses = state['step'],state['history'],[torch.tensor(l) for l in state['losses']]
+            load_optimizers(t.opts, tensors)
         if 'steps' not in state:
-            state['steps'], = broadcast_object_list([steps_for(t, s['minutes']) if s['minutes'] else max(1, round(s['epochs']*t.batches.per_epoch))])
-        state |= dict(used_precision=used); keep = {k: state[k] for k in ('made','steps','used_precision','embedded_seconds','prepared_seconds')}
-        def save(t): save_checkpoint(out, t.student, t.opts, keep | dict(step=t.done, history=t.history, losses=[float(l) for l in t.losses]))
+            state['steps'], = broadcast_object_list([steps_for(t, s['minutes']) if s['minutes']
+                else max(1, round(s['epochs']*t.batches.per_epoch))])
+        state |= dict(used_precision=used)
+        keep = {k: state[k] for k in ('made','steps','used_precision','embedded_seconds','prepared_seconds')}
+        def save(t):
+            save_checkpoint(out, t.student, t.opts, keep | dict(step=t.done, history=t.history, losses=[float(l) for l in t.losses]))
         if log_with: acc.init_trackers('leaf_nb', config={k: v for k,v in s.items() if isinstance(v, (int,float,str))})
-        run_steps(t, keep['steps'], lambda *a: lr_at(*a, s['warmup'], s['cycles'], s['floor']), save, save_every, patience=s['patience'], log=(lambda row: acc.log({k: v for k,v in row.items() if v is not None}, step=row['step'])) if log_with else None, progress=progress)
+        run_steps(t, keep['steps'], lambda *a: lr_at(*a, s['warmup'], s['cycles'], s['floor']), save, save_every, patience=s['patience'],
+            log=(lambda row: acc.log({k: v for k,v in row.items() if v is not None}, step=row['step'])) if log_with else None,
+            progress=progress)
         line = score_line(*t.validate())
     for tr in acc.trackers: tr.finish()
     info = s | keep | dict(finished=True, history=t.history, scores=line, micro_bs=t.micro_bs)

@@ -26,7 +26,8 @@ class Handler(BaseHTTPRequestHandler):
         "Answer; `announce` bytes are promised where that differs from what is sent"
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status, reason)
-        for k,v in {'Content-Length': announce or len(data), 'Content-Type': 'application/json', **(headers or {})}.items(): self.send_header(k, str(v))
+        for k,v in {'Content-Length': announce or len(data), 'Content-Type': 'application/json', **(headers or {})}.items():
+            self.send_header(k, str(v))
         self.end_headers()
         self.wfile.write(data)
 
@@ -42,7 +43,8 @@ class Handler(BaseHTTPRequestHandler):
         texts = body['inputs' if self.path=='/embed' else 'input']
         with s.lock:
             fault = s.faults() if callable(s.faults) else s.faults.pop(0) if s.faults else None
-            s.got.append(SimpleNamespace(at=time.monotonic(), path=self.path, body=body, texts=texts, headers=dict(self.headers), fault=fault))
+            s.got.append(SimpleNamespace(at=time.monotonic(), path=self.path, body=body, texts=texts, headers=dict(self.headers),
+                fault=fault))
             s.busy += 1
             s.peak = max(s.peak, s.busy)
         try: self.play(fault, texts)
@@ -63,7 +65,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault in WRONG: rows = WRONG[fault](rows)
         answer = rows
         if self.path!='/embed': # last row first, as the API allows
-            answer = dict(data=[dict(index=i, embedding=r) for i,r in enumerate(rows)][::-1], usage=dict(prompt_tokens=sum(map(len, texts)), total_tokens=sum(map(len, texts))))
+            answer = dict(data=[dict(index=i, embedding=r) for i,r in enumerate(rows)][::-1],
+                usage=dict(prompt_tokens=sum(map(len, texts)), total_tokens=sum(map(len, texts))))
         data = json.dumps(answer)
         if fault=='truncate': return self.say(200, data[:len(data)//2])
         if fault=='cut':
@@ -89,7 +92,8 @@ def serve(
     base = f'http://127.0.0.1:{server.server_port}'
     known = {'/v1/models': dict(data=[dict(id=m) for m in models])}
     if info is not None: known['/info'] = info
-    server.state = s = SimpleNamespace(fn=fn, faults=faults if callable(faults) else list(faults), delay=delay, slow=slow, info=known, got=[], asked=[], busy=0, peak=0, lock=threading.Lock(),
+    server.state = s = SimpleNamespace(fn=fn, faults=faults if callable(faults) else list(faults), delay=delay, slow=slow, info=known,
+        got=[], asked=[], busy=0, peak=0, lock=threading.Lock(),
         base=base, v1=f'{base}/v1', embed=f'{base}/embed')
     thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=.02), daemon=True)
     thread.start()

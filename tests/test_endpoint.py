@@ -10,7 +10,8 @@ from leaf_nb.endpoint import Endpoint, EndpointError
 from leaf_nb.teacher import encode, offline_teacher
 from server import serve
 
-TEXTS = [f'{a} {b} in the {c}' for a in ('a leaf falls','an oak grows','rain is heard') for b in ('slowly','at night','again') for c in ('garden','forest, far from any road','north','city')]
+TEXTS = [f'{a} {b} in the {c}' for a in ('a leaf falls','an oak grows','rain is heard') for b in ('slowly','at night','again')
+    for c in ('garden','forest, far from any road','north','city')]
 KEY = 'sk-test/9f8e7d6c5b4a39281706f5e4d3c2b1a0-QrSt'
 
 @pytest.fixture(scope='session')
@@ -36,7 +37,8 @@ def fails(ep, say, texts=TEXTS):
     assert e.value.__cause__ is None and e.value.__context__ is None # nothing chained that holds headers
     return e.value
 
-@pytest.mark.parametrize('fault', [408, 425, 429, 500, 502, 503, 'drop', 'truncate', 'cut', 'short', 'ragged', 'nan', 'null', 'nothing', 'zero'], ids=str)
+@pytest.mark.parametrize('fault', [408, 425, 429, 500, 502, 503, 'drop', 'truncate', 'cut', 'short', 'ragged', 'nan', 'null', 'nothing',
+    'zero'], ids=str)
 def test_recovers(teacher, local, fault):
     with serve(teacher, [None, fault, None, fault]) as s:
         assert same(client(s.v1)(TEXTS), local)
@@ -101,7 +103,8 @@ def test_a_wait_that_is_too_long_is_an_error_at_once(teacher):
     (403, "give its name: key='MY_API_KEY'", 1),
     (404, '/v1/embeddings; an OpenAI-compatible one usually ends in /v1', 1),
     (413, 'Lower bs, now 6.', 1),
-    (dict(status=301, body='', headers={'Location': 'https://elsewhere/v1/embeddings?x=1'}), 'redirects to: https://elsewhere/v1/embeddings', 1),
+    (dict(status=301, body='', headers={'Location': 'https://elsewhere/v1/embeddings?x=1'}),
+        'redirects to: https://elsewhere/v1/embeddings', 1),
     (dict(status=200, body='<html>log in</html>', headers={'Content-Type': 'text/html'}), 'saw a web page', 1),
     (dict(status=200, body={'error': {'message': 'overloaded'}}), 'saw no vectors but {"error"', 3),
 ], ids=lambda x: str(x)[:20])
@@ -136,7 +139,8 @@ def test_after_an_error_what_is_under_way_is_waited_for(teacher):
         assert len(s.got)==2
 
 def test_after_an_error_nobody_sits_out_a_wait(teacher):
-    with serve(teacher, [dict(status=503, body='later', headers=lambda _: time.sleep(.5) or {'Retry-After': '30'}), dict(status=400, body='no', headers=lambda _: time.sleep(1.5))]) as s:
+    with serve(teacher, [dict(status=503, body='later', headers=lambda _: time.sleep(.5) or {'Retry-After': '30'}),
+        dict(status=400, body='no', headers=lambda _: time.sleep(1.5))]) as s:
         start = time.monotonic()
         fails(client(s.v1, bs=2, parallel=2), "400: 'no'")
         assert time.monotonic()-start<5
@@ -155,7 +159,8 @@ def test_fields_of_a_role_and_the_prompt_reach_the_server(teacher):
         ep = client(s.v1, payload=payload)
         ep(TEXTS[:1], 'query', prompt='find: ')
         ep(TEXTS[:1])
-        assert [g.body for g in s.got]==[{'model': 'served', 'input': ['find: '+TEXTS[0]], **payload['query']}, {'model': 'served', 'input': TEXTS[:1], **payload['document']}]
+        assert [g.body for g in s.got]==[{'model': 'served', 'input': ['find: '+TEXTS[0]], **payload['query']},
+            {'model': 'served', 'input': TEXTS[:1], **payload['document']}]
         assert ep.identity['payload']==payload and '127.0.0.1' not in str(ep.identity)
 
 def test_goes_to_another_process(teacher, local, monkeypatch):
@@ -201,12 +206,14 @@ ep(['a leaf']) # uncaught
 def test_the_key_is_nowhere(teacher):
     "With everything logged, with locals in the tracebacks, and a server that repeats the key in the body, in a header, in its status line and in half"
     auth = lambda headers: headers['Authorization']
-    echo = lambda status,cut=None: dict(status=status, body=lambda h: {'error': {'message': f"no such key {auth(h)[:cut]}, really"}}, headers=lambda h: {'X-Echo': auth(h)}, reason=auth)
+    echo = lambda status,cut=None: dict(status=status, body=lambda h: {'error': {'message': f"no such key {auth(h)[:cut]}, really"}},
+        headers=lambda h: {'X-Echo': auth(h)}, reason=auth)
     wrong = dict(status=200, body=lambda h: {'you': auth(h)}, headers=lambda h: {'X-Echo': auth(h)})
     html = dict(status=200, body=auth, headers={'Content-Type': 'text/html'})
     faults = [echo(401), echo(401, 30), echo(500), echo(500), wrong, wrong, html, None, echo(401)]
     with serve(teacher, faults) as s:
-        p = subprocess.run([sys.executable, '-c', LEAK, s.v1], env={**os.environ, 'LEAF_TEST_KEY': KEY}, capture_output=True, text=True, timeout=100)
+        p = subprocess.run([sys.executable, '-c', LEAK, s.v1], env={**os.environ, 'LEAF_TEST_KEY': KEY}, capture_output=True, text=True,
+            timeout=100)
         assert len(s.got)==len(faults) and all(g.headers['Authorization']==f'Bearer {KEY}' for g in s.got)
     out = p.stdout+p.stderr
     assert p.returncode==1 and 'receive_response_headers.complete' in out and '[key], really' in out and 'environment variable LEAF_TEST_KEY' in p.stderr, out[-3000:]
@@ -222,7 +229,8 @@ Endpoint(sys.argv[1], 'served', bs=1, parallel=3)([f'text {i}' for i in range(50
 @pytest.mark.parametrize('faults', [(), lambda: dict(status=503, body='later', headers={'Retry-After': '30'})], ids=['answering','waiting'])
 def test_ctrl_c_cancels_the_rest(faults):
     with serve(lambda texts: [[1., 2.]]*len(texts), faults, delay=.3) as s:
-        p = subprocess.Popen([sys.executable, '-c', CTRL_C, s.v1], stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a job in the background starts with it ignored
+        p = subprocess.Popen([sys.executable, '-c', CTRL_C, s.v1], stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a job in the background starts with it ignored
         while len(s.got)<3: assert p.poll() is None; time.sleep(.01)
         time.sleep(.4) # all three have their first answer
         sent,start = len(s.got), time.monotonic()

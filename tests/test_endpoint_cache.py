@@ -10,7 +10,8 @@ from leaf_nb.teacher import encode, offline_teacher
 from leaf_nb.train import distill
 from server import serve
 
-texts = [f'{a} in the {b}, sentence {i}' for i in range(4) for a in 'trees leaves roots bark wood seeds'.split() for b in 'rain sun wind snow frost'.split()]
+texts = [f'{a} in the {b}, sentence {i}' for i in range(4) for a in 'trees leaves roots bark wood seeds'.split()
+    for b in 'rain sun wind snow frost'.split()]
 KEY = 'sk-test/9f8e7d6c5b4a39281706f5e4d3c2b1a0-QrSt'
 
 @pytest.fixture(scope='module')
@@ -33,7 +34,8 @@ def test_what_was_answered_before_an_error_is_kept(tmp_path, minilm, monkeypatch
     monkeypatch.setenv('TEST_KEY', KEY); fn = lambda ts: encode(minilm, ts)
     echo = dict(status=401, body=lambda h: f"wrong key {h['Authorization']}")
     with serve(fn, [None]*9+[echo]) as s:
-        with pytest.raises(EndpointError) as e: embed(client(s, key='TEST_KEY', parallel=1), texts, tmp_path/'v', shard_rows=40, progress=True)
+        with pytest.raises(EndpointError) as e:
+            embed(client(s, key='TEST_KEY', parallel=1), texts, tmp_path/'v', shard_rows=40, progress=True)
     assert len(Vectors(tmp_path/'v'))==9*8 and [x['rows'] for x in Vectors(tmp_path/'v').manifest['shards']]==[40,32]
     with serve(fn) as s: v = embed(client(s, key='TEST_KEY'), texts, tmp_path/'v', shard_rows=40); asked = sum(len(g.texts) for g in s.got)
     assert asked==len(texts)-72+1 and np.abs(np.asarray(v, np.float32)-fn(texts)).max()<1e-3
@@ -44,8 +46,10 @@ def test_what_was_answered_before_an_error_is_kept(tmp_path, minilm, monkeypatch
 def test_the_command_takes_a_url(tmp_path, minilm):
     (tmp_path/'t.txt').write_text('\n'.join(texts))
     with serve(lambda ts: encode(minilm, ts)) as s:
-        r = subprocess.run([sys.executable, '-m', 'leaf_nb.cli', 'embed', s.v1, tmp_path/'t.txt', '--out', tmp_path/'v', '--key', 'TEST_KEY', '--json', tmp_path/'r.json'], capture_output=True, text=True, env=os.environ | {'TEST_KEY': KEY})
+        r = subprocess.run([sys.executable, '-m', 'leaf_nb.cli', 'embed', s.v1, tmp_path/'t.txt', '--out', tmp_path/'v', '--key',
+            'TEST_KEY', '--json', tmp_path/'r.json'], capture_output=True, text=True, env=os.environ | {'TEST_KEY': KEY})
         assert r.returncode==0 and KEY not in r.stdout+r.stderr, r.stderr
-        bad = subprocess.run([sys.executable, '-m', 'leaf_nb.cli', 'embed', s.v1, tmp_path/'t.txt', '--out', tmp_path/'w', '--key', KEY], capture_output=True, text=True)
+        bad = subprocess.run([sys.executable, '-m', 'leaf_nb.cli', 'embed', s.v1, tmp_path/'t.txt', '--out', tmp_path/'w', '--key', KEY],
+            capture_output=True, text=True)
     assert json.loads((tmp_path/'r.json').read_text())['rows']==len(texts) and Vectors(tmp_path/'v').manifest['teacher']['name']=='served'
     assert bad.returncode==2 and KEY not in bad.stderr and 'Traceback' not in bad.stderr and not (tmp_path/'w').exists()

@@ -42,7 +42,8 @@ def bomb(stage, after):
         def __exit__(self, *a): self.f.close()
         def __getattr__(self, k): return getattr(self.f, k)
         def write(self, data):
-            if done['shards']>=after and stage==f"write {'manifest' if 'manifest' in self.name else 'shard'}": self.f.write(bytes(data)[:len(data)//2]); self.f.flush(); die()
+            if done['shards']>=after and stage==f"write {'manifest' if 'manifest' in self.name else 'shard'}":
+                self.f.write(bytes(data)[:len(data)//2]); self.f.flush(); die()
             return self.f.write(data)
     def _open(name, mode='r', *a, **kw):
         f = open(name, mode, *a, **kw)
@@ -58,7 +59,8 @@ def bomb(stage, after):
         if done['shards']>after and stage==f'after rename of {what}': die()
     store.open,store.os.fsync,store.os.replace = _open,_fsync,_replace
 
-stages = ['write shard','fsync','before rename of shard','after rename of shard','write manifest','before rename of manifest','after rename of manifest']
+stages = ['write shard','fsync','before rename of shard','after rename of shard','write manifest','before rename of manifest',
+    'after rename of manifest']
 
 def files(d): return {f.name: f.read_bytes() for f in sorted(d.iterdir()) if f.is_file() and f.name!='.lock'}
 
@@ -92,7 +94,9 @@ def flip(f): data = bytearray(f.read_bytes()); data[len(data)//2] ^= 1; f.write_
 def flip_text(f): data = f.read_bytes(); assert b'trees' in data; f.write_bytes(data.replace(b'trees', b'treez', 1))
 def lose(f): f.unlink()
 
-@pytest.mark.parametrize('harm,file,say', [(cut,'shard-00001.arrow','truncated'), (flip,'shard-00002.arrow','checksum'), (flip_text,'shard-00000.arrow','checksum'), (lose,'shard-00021.arrow','missing'), (cut,'manifest.json','damaged'), (lose,'manifest.json','No ')])
+@pytest.mark.parametrize('harm,file,say', [(cut,'shard-00001.arrow','truncated'), (flip,'shard-00002.arrow','checksum'),
+    (flip_text,'shard-00000.arrow','checksum'), (lose,'shard-00021.arrow','missing'), (cut,'manifest.json','damaged'),
+    (lose,'manifest.json','No ')])
 def test_damage_is_noticed_named_and_mended(tmp_path, teacher, harm, file, say):
     d = tmp_path/'v'; make = lambda: embed(teacher, texts, d, shard_rows=SIZE, progress=False); make(); good = files(d)
     harm(d/file)
@@ -109,13 +113,17 @@ def test_a_second_writer_is_told_who_writes_and_a_dead_one_is_forgotten(tmp_path
     if (pid := os.fork())==0:
         with claim(d): os.write(w, b'x'); time.sleep(60)
     os.read(r, 1)
-    with pytest.raises(ValueError, match=f'is being written by process {pid} on'): embed(lambda ts: np.ones((len(ts), 3)), texts, d, progress=False)
+    with pytest.raises(ValueError, match=f'is being written by process {pid} on'):
+        embed(lambda ts: np.ones((len(ts), 3)), texts, d, progress=False)
     os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
     assert len(embed(lambda ts: np.ones((len(ts), 3)), texts, d, progress=False))==len(texts)
 
 def test_another_teacher_prompt_length_or_dtype_is_refused_with_both_named(tmp_path):
     m,d = offline_teacher('cpu'),tmp_path/'v'; embed(m, texts[:20], d, max_length=16, progress=False); before = files(d)
-    for kw,say in ((dict(teacher=m, max_length=32), 'max_length: 16, now 32'), (dict(teacher=m, max_length=16, prompts={'document': 'p: '}), "document: '', now 'p: '"), (dict(teacher=m, max_length=16, dtype='float32'), "'float16', now 'float32'"),
-                   (dict(teacher=from_callable(lambda ts: np.ones((len(ts), 384)), 'other')), "name: 'sentence-transformers/all-MiniLM-L6-v2', now 'other'")):
+    for kw,say in ((dict(teacher=m, max_length=32), 'max_length: 16, now 32'),
+        (dict(teacher=m, max_length=16, prompts={'document': 'p: '}), "document: '', now 'p: '"),
+        (dict(teacher=m, max_length=16, dtype='float32'), "'float16', now 'float32'"),
+                   (dict(teacher=from_callable(lambda ts: np.ones((len(ts), 384)), 'other')),
+                       "name: 'sentence-transformers/all-MiniLM-L6-v2', now 'other'")):
         with pytest.raises(ValueError, match=say): embed(**kw, texts=texts[:20], out=d, progress=False)
     assert files(d)==before

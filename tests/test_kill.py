@@ -9,7 +9,8 @@ texts = [f'a sentence about {a} and {b}' for a in 'trees leaves roots bark wood 
 distill('offline', {'query': texts[:120], 'document': texts[120:]}, 'prune:0,5', sys.argv[1], weights={'query': .5}, epochs=14, max_length=16, n_solve=100, save_every=0.15, progress=False)
 '''
 
-def start(code, out): return subprocess.Popen([sys.executable, '-c', code, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def start(code, out):
+    return subprocess.Popen([sys.executable, '-c', code, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 def finish(code, out):
     p = start(code, out); _,err = p.communicate(timeout=250)

@@ -54,7 +54,8 @@ def test_plain_sentence_transformers_loads_a_leaf(tmp_path):
     "Without leaf_nb in the process"
     from leaf_nb.teacher import as_teacher
     from leaf_nb.train import distill
-    leaf = distill(as_teacher('offline', 16, 'cpu'), [f'text number {i} about leaves' for i in range(80)], 'prune:0,5', tmp_path/'leaf', n_solve=80, progress=False)
+    leaf = distill(as_teacher('offline', 16, 'cpu'), [f'text number {i} about leaves' for i in range(80)], 'prune:0,5', tmp_path/'leaf',
+        n_solve=80, progress=False)
     code = f"import sys, json; from sentence_transformers import SentenceTransformer as S; v = S({str(tmp_path/'leaf')!r}, device='cpu').encode(['a leaf'])[0]; assert 'leaf_nb' not in sys.modules; print(json.dumps(v.tolist()))"
     r = run(sys.executable, '-c', code); assert r.returncode==0, r.stderr
     assert max(abs(a-b) for a,b in zip(json.loads(r.stdout.splitlines()[-1]), leaf.model.encode(['a leaf'])[0].tolist())) < 1e-6

@@ -11,7 +11,9 @@ distill('offline', texts, 'prune:0,5', sys.argv[1], epochs=6, bs=24, max_length=
 
 def launch(tmp_path, n):
     (tmp_path/'run.py').write_text(SCRIPT); out = tmp_path/f'leaf-{n}'
-    cmd = [sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_machines', '1', '--num_processes', str(n), '--num_cpu_threads_per_process', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no', '--main_process_port', '29653', str(tmp_path/'run.py'), str(out)]
+    cmd = [sys.executable, '-m', 'accelerate.commands.launch', '--cpu', '--num_machines', '1', '--num_processes', str(n),
+        '--num_cpu_threads_per_process', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no', '--main_process_port', '29653',
+        str(tmp_path/'run.py'), str(out)]
     p = subprocess.run(cmd, capture_output=True, text=True, timeout=280, env=dict(os.environ, OMP_NUM_THREADS='1'))
     assert p.returncode==0, p.stderr[-3000:]
     return out, json.loads((out/'leaf.json').read_text())
@@ -21,7 +23,8 @@ def test_two_processes_equal_one(tmp_path):
     from sentence_transformers import SentenceTransformer
     (a,one),(b,two) = launch(tmp_path, 1),launch(tmp_path, 2)
     assert one['steps']==two['steps']
-    loss = [np.array([r['loss'] for r in i['history'][1:]]) for i in (one,two)]; cos = [np.array([r['cosine'] for r in i['history']]) for i in (one,two)]
+    loss = [np.array([r['loss'] for r in i['history'][1:]]) for i in (one,two)]
+    cos = [np.array([r['cosine'] for r in i['history']]) for i in (one,two)]
     assert len(loss[0])==20 and np.abs(loss[1]/loss[0]-1).max()<1e-4, loss
     assert np.abs(cos[1]-cos[0]).max()<1e-4
     x = [SentenceTransformer(str(d), device='cpu').encode(['many leaves', 'a dry summer']) for d in (a,b)]

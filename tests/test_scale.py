@@ -6,7 +6,8 @@ from leaf_nb.scale import embed_on_ray, merge
 from leaf_nb.store import verify
 from leaf_nb.teacher import as_teacher
 
-texts = [f'{a} in the {b}, sentence {i}' for i in range(7) for a in 'trees leaves roots bark wood seeds'.split() for b in 'rain sun wind snow frost'.split()]
+texts = [f'{a} in the {b}, sentence {i}' for i in range(7) for a in 'trees leaves roots bark wood seeds'.split()
+    for b in 'rain sun wind snow frost'.split()]
 kw = dict(max_length=16, shard_rows=16, progress=False)
 
 PART = '''
@@ -37,7 +38,8 @@ def test_two_processes_one_of_them_killed(tmp_path, alone):
 
 def test_ray(tmp_path, alone):
     ray = pytest.importorskip('ray', reason='Ray is not installed: pip install "leaf_nb[scale]"')
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False, runtime_env=dict(env_vars=dict(HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1')))
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
+        runtime_env=dict(env_vars=dict(HF_HUB_OFFLINE='1', OMP_NUM_THREADS='1')))
     try: v = embed_on_ray('offline', texts, tmp_path/'v', n_parts=3, max_length=16, shard_rows=16)
     finally: ray.shutdown()
     assert v.column('text')==texts and same(v, alone)>=.99999
