@@ -45,7 +45,7 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path):
     (tmp_path/'latin.txt').write_bytes('größer'.encode('latin1'))
     for args,code,say in ((['embed','offline',tmp_path/'latin.txt','--out',tmp_path/'v'], 2, 'wanted UTF-8'),
                           (['distill','offline',tmp_path/'latin.txt'], 2, '--out'),
-                          (['evaluate',tmp_path/'none',tmp_path/'none'], 2, 'corpus.jsonl')):
+                          (['evaluate',tmp_path/'none',tmp_path/'none'], 2, 'wanted a BEIR folder')):
         r = run(leaf, *args)
         assert r.returncode==code and say in r.stderr and 'Traceback' not in r.stderr, r.stderr
     assert sorted(os.listdir(tmp_path))==['latin.txt']
