@@ -110,7 +110,7 @@ def main(
     flat = texts['document']+texts['query']
     role = ['document']*n_doc+['query']*len(texts['query'])
     tokens = tokenise(t.model, Dataset.from_dict(dict(text=flat, role=role)), Path(tempfile.mkdtemp())/'tokens.arrow', own, MAX)
-    judge = Judge(as_teacher(teacher, None, 'cpu'), [load_beir(SHARED/'data'/'eval'/'scifact'),
+    judge = Judge(t, [load_beir(SHARED/'data'/'eval'/'scifact'),
         task_from_pairs(doc_corpus(n_documents=10_000, n_queries=2500, progress=False)[1], 'documentation')])
     runs = []
     for seed in range(seeds):
