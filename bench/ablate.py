@@ -15,12 +15,12 @@ from common import HERE, SHARED, Judge, machine, save, shared_texts
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
 from leaf_nb.tasks import load_beir, task_from_pairs
-from leaf_nb.metrics import cosine, paired_bootstrap
+from leaf_nb.metrics import paired_bootstrap
 from leaf_nb.solve import make_student
-from leaf_nb.student import add_head, prune, solve_head, states
+from leaf_nb.student import add_head, find_layers, prune, solve_head, states
 from leaf_nb.teacher import as_teacher, fast_precision
 from leaf_nb.texts import as_prompts, doc_corpus
-from leaf_nb.train import Trainer, for_training, lr_at
+from leaf_nb.train import Trainer, for_training, run_steps
 
 MAX = 128 # tokens a text
 DEFAULT = dict(loss='l2', bs=32, lr=5e-4, texts='both', start='solved', student='prune:2', bias=True)
@@ -41,7 +41,7 @@ def fresh(model, dim, bias, norm):
 
 def begin(teacher, texts, vectors, start, student, bias):
     "A student with what `start` says solved; seconds"
-    began = time.perf_counter(); dim = vectors.shape[1]; model = teacher.model; n = len(model[0].auto_model.encoder.layer)
+    began = time.perf_counter(); dim = vectors.shape[1]; model = teacher.model; n = len(getattr(*find_layers(model)))
     if start in ('solved','no head'):
         s,_ = make_student(student, teacher, texts, vectors, bias, MAX)
         if start=='no head': s = fresh(s, dim, bias, True)
@@ -53,13 +53,10 @@ def begin(teacher, texts, vectors, start, student, bias):
 
 def train(student, tokens, vectors, rows, val, loss, bs, lr, seed):
     "Once through `rows`; the held-out cosine and seconds"
-    began = time.perf_counter()
-    with for_training(student, fast_precision('cpu')):
-        t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [rows], None, bs, seed), val, loss, lr, fast_precision('cpu'))
-        n = t.batches.per_epoch
-        for t.done in range(n): t.step(t.batches[t.done], lr_at(t.done, n, lr))
-        took = time.perf_counter()-began; cos = float(cosine(*t.validate()).mean())
-    return cos, took
+    with for_training(student, p := fast_precision('cpu')):
+        t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [rows], None, bs, seed), val, loss, lr, p)
+        run_steps(t, t.batches.per_epoch, evals=1, progress=False)
+    return t.history[-1]['cosine'], t.history[-1]['seconds']
 
 def table(runs):
     "One row a setting: retention, its difference to the default with an interval, held-out cosine"

@@ -6,12 +6,11 @@ import json, re, time
 from pathlib import Path
 import numpy as np
 from fastcore.script import call_parse
-from scipy.stats import spearmanr
 from common import SHARED, machine, save, shared_texts
 from leaf_nb.cache import embed
-from leaf_nb.evaluate import compare, leaf_sides, teacher_sides
-from leaf_nb.tasks import load_beir, task_from_pairs
-from leaf_nb.teacher import as_teacher, encode, fast_precision
+from leaf_nb.evaluate import compare, compare_sts, embedder, sides
+from leaf_nb.tasks import as_tasks, load_beir, task_from_pairs
+from leaf_nb.teacher import as_teacher, fast_precision
 from leaf_nb.texts import doc_corpus
 from leaf_nb.train import distill
 
@@ -24,12 +23,6 @@ def general_texts(n_sentences, n_passages, k=1, seed=0):
     return {'query/questions': mixed(shared_texts('queries')), 'query/words': mixed(words), 'document/glosses': mixed(glosses),
         'document/sentences': [sentences[i] for i in rng.permutation(len(sentences))[:n_sentences//k]],
         'document/passages': passages[:n_passages//k]}
-
-def sts(model):
-    "Spearman correlation on the test set of the STS benchmark"
-    r = [json.loads(l) for l in (SHARED/'data'/'eval'/'stsb'/'test.jsonl').read_text().splitlines()]
-    a,b = (encode(model, [x[k] for x in r]) for k in ('sentence1','sentence2'))
-    return float(spearmanr((a*b).sum(1), [x['score'] for x in r]).statistic)
 
 @call_parse
 def main(
@@ -56,15 +49,16 @@ def main(
     leaf = distill(teacher, texts, 'prune:2', out, cache=cache, minutes=left/60, lr=lr, max_length=128, n_solve=n_solve, seed=seed,
         save_every=300)
     took = dict(minutes=(time.perf_counter()-wall)/60, cpu_minutes=(time.process_time()-cpu)/60, embedding_minutes=embedded/60)
-    full = as_teacher('offline', None, 'cpu'); _,pairs = doc_corpus(n_documents=10_000, n_queries=2500, progress=False); rows = {}
-    for task in (load_beir(SHARED/'data'/'eval'/'scifact'), task_from_pairs(pairs, 'documentation')):
-        rows[task.name] = compare(task, teacher_sides(full, task), leaf_sides(leaf.model, task))
-    r = [sts(m) for m in (leaf.model, full.model)]; mean = lambda k: float(np.mean([x[k] for x in rows.values()]))
+    full = as_teacher('offline', None, 'cpu'); _,pairs = doc_corpus(n_documents=10_000, n_queries=2500, progress=False)
+    t,l = embedder(full),embedder(leaf.model); pair = task_from_pairs(pairs, 'documentation')
+    rows = {k.name: compare(k, sides(k, t), sides(k, l)) for k in (load_beir(SHARED/'data'/'eval'/'scifact'), pair)}
+    sts, = as_tasks(SHARED/'data'/'eval'/'stsb'/'test.jsonl'); r = compare_sts(sts, t, l); mean = lambda k: float(np.mean([x[k] for x in rows.values()]))
     res = dict(command=f'python bench/general_leaf.py --out DIR --minutes {minutes:g}', machine=machine(), **took,
-        retention_asymmetric=mean('retention_asymmetric'), retention_standard=mean('retention_standard'), retention_sts=r[0]/r[1],
-        sts=dict(leaf=r[0], teacher=r[1]), tasks=rows,
+        retention_asymmetric=mean('retention_asymmetric'), retention_standard=mean('retention_standard'), retention_sts=r['retention_standard'],
+        sts=dict(leaf=r['standard'], teacher=r['teacher']), tasks=rows,
         settings={k: leaf.info[k] for k in ('n_texts','lr','bs','steps','max_length','used_precision','seed',
-            'n_solve')} | dict(layers=leaf.info['made']['layers']), cosine=leaf.info['history'][-1]['cosine'], start_cosine=leaf.info['made']['start_cosine'], texts_seen=leaf.info['history'][-1]['texts'], scores=leaf.info['scores'])
+            'n_solve')} | dict(layers=leaf.info['made']['layers']), start_cosine=leaf.info['made']['start_cosine'],
+        cosine=leaf.info['history'][-1]['cosine'], texts_seen=leaf.info['history'][-1]['texts'], scores=leaf.info['scores'])
     print(json.dumps({k: res[k] for k in ('minutes','cpu_minutes','embedding_minutes','start_cosine','cosine','texts_seen',
         'retention_asymmetric','retention_standard','retention_sts')}, indent=1))
     for k,v in rows.items(): print(k, {a: b for a,b in v.items() if a.startswith(('retention','asymmetric_','standard_'))})

@@ -12,7 +12,8 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from torch import nn
 from common import SHARED, machine, save, shared_texts
 from leaf_nb.tasks import load_beir, task_from_pairs
-from leaf_nb.metrics import ndcg, normalize, search
+from leaf_nb.evaluate import leaf_sides
+from leaf_nb.inherit import cell
 from leaf_nb.student import find_layers, prune
 from leaf_nb.teacher import encode, fast_precision, offline_teacher
 from leaf_nb.texts import doc_corpus
@@ -61,8 +62,7 @@ def tune(model, pairs, lr, bs, frozen, seed):
 
 def curve(model, task):
     "nDCG@10 at each size, truncated and normalised again"
-    q,d = (encode(model, t, model.prompts.get(r, ''), MAX) for r,t in (('query',task.queries),('document',task.documents)))
-    return {n: float(ndcg(search(normalize(q[:,:n]), normalize(d[:,:n]), 10)[1], task.qrels, 10).mean()) for n in SIZES if n<=q.shape[1]}
+    s = leaf_sides(model, task, max_length=MAX); return {n: float(cell(s.queries, s.documents, task, n).mean()) for n in SIZES if n<=s.queries.shape[1]}
 
 @call_parse
 def main(

@@ -318,7 +318,7 @@ def _complete(job):
     "Note that a store holds all there is"
     m = job.manifest; n = sum(s['rows'] for s in m['shards'])
     if not n and not m.get('part'):
-        raise ValueError(f"texts is empty: saw 0 texts, wanted at least 1. Check the path, or the filter that made it.")
+        raise ValueError("texts is empty: saw 0 texts, wanted at least 1. Check the path, or the filter that made it.")
     if job.teacher.vectors is not None and not m.get('part'): _same_length(job.teacher, n)
     if not m['complete']: m['complete'] = True; write_manifest(job.path, m)
 

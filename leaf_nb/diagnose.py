@@ -50,7 +50,7 @@ def plot_margin(
     ax.set(xlabel='cosine of queries to the teacher’s', ylabel='retention, asymmetric', title='What an error costs')
     ax.grid(alpha=.3); ax.legend(fontsize=8, loc='center left', bbox_to_anchor=(1,.5)); return ax
 
-# %% ../nbs/09b_diagnose.ipynb #c3f0cb07
+# %% ../nbs/09b_diagnose.ipynb #b06ecacc
 @dataclass
 class Diagnosis:
     "What `diagnose` found"
@@ -74,14 +74,14 @@ def diagnose(
 ) -> Diagnosis:
     "Cosine distribution, overlap@10 among the texts, effective rank, norm ratio, and the worst texts"
     leaf = load_leaf(leaf); texts = check_texts(texts); p = leaf.info.get('prompts')
-    t = np.asarray(embedder(teacher_of(leaf, teacher), p)(texts, role) if vectors is None else vectors, np.float32)
+    t = np.asarray(embedder(teacher_of(leaf, teacher), p).fn(texts, role) if vectors is None else vectors, np.float32) # lengths as they are
     s = embedder(leaf.model, p, leaf.info.get('max_length')).fn(texts, role); c = cosine(s, t); order = np.argsort(c)
     near = overlap(neighbours(normalize(s), normalize(t)), neighbours(normalize(t), normalize(t))).mean()
     figures = dict(cosine=c.mean(), cosine_5th_percentile=np.quantile(c, .05), overlap=near, effective_rank_leaf=effective_rank(s),
         effective_rank_teacher=effective_rank(t), norm_ratio=(np.linalg.norm(s, axis=1)/np.linalg.norm(t, axis=1)).mean())
     return Diagnosis(pd.Series(figures), pd.DataFrame(dict(cosine=c[order[:n_worst]], text=[texts[i] for i in order[:n_worst]])), c)
 
-# %% ../nbs/09b_diagnose.ipynb #2accf0a3
+# %% ../nbs/09b_diagnose.ipynb #a060ca0d
 @dataclass
 class IndexCheck:
     "What `check_index` found"
@@ -92,17 +92,15 @@ class IndexCheck:
         f = self.figures
         if self.verdict=='fits':
             return (f"It fits: the cosine to the own vector is {f['own']:.3f} (to another {f['other']:.3f}), {f['found']:.0%} of {f['n']} "
-                "texts find "
-                f"their own vector first, and {f['overlap']:.0%} of their ten nearest entries stay. Scores move: new = {f['slope']:.2f} * old "
-                f"{f['offset']:+.2f}.")
+                f"texts find their own vector first, and {f['overlap']:.0%} of their ten nearest entries stay. "
+                f"Scores move: new = {f['slope']:.2f} * old {f['offset']:+.2f}.")
         if self.verdict=='order':
             return (f"The space is right, the order is not: {f['match']:.0%} of {f['n']} texts are near the vector of their row, "
-                f"{f['near']:.0%} "
-                "are near some vector. Are texts and vectors in the same order?")
+                f"{f['near']:.0%} are near some vector. Are texts and vectors in the same order?")
         return (f"It does not fit: the cosine to the own vector is {f['own']:.3f}, to another {f['other']:.3f}, to the nearest of all "
             f"{f['nearest']:.3f}. Another model made this index.")
 
-# %% ../nbs/09b_diagnose.ipynb #988156a7
+# %% ../nbs/09b_diagnose.ipynb #04e59e9c
 def check_index(
     leaf, # A folder, a `Leaf`, or any SentenceTransformer (the teacher, say)
     vectors, # [n, dim] array-like: what is in the index
@@ -114,9 +112,8 @@ def check_index(
     "Whether `leaf` can be asked to search an index, and what will change. Raises `ValueError` for other widths or numbers"
     leaf = load_leaf(leaf); texts = check_texts(texts); w,d = leaf.model.get_embedding_dimension(),vectors.shape[1]
     if len(texts)!=len(vectors) or len(texts)<20:
-        raise ValueError(f"Saw {len(texts)} texts and {len(vectors)} vectors, wanted as many, at least 20: the rows of an index and what "
-            "they "
-            "were made from.")
+        raise ValueError(f"Saw {len(texts)} texts and {len(vectors)} vectors, wanted as many, at least 20: the rows of an index and "
+            "what they were made from.")
     if w!=d:
         more = f" If the index was truncated, truncate the leaf: leaf.model.truncate_dim = {d}." if w>d else ''
         raise ValueError(f"The leaf's vectors are {w} wide, the index's {d}.{more}")

@@ -6,15 +6,15 @@
 __all__ = ['PRECISIONS', 'MODES', 'int8_range', 'codes', 'comparable', 'cell', 'bytes_per_document', 'Inheritance', 'grid',
            'inheritance']
 
-# %% ../nbs/10_inherit.ipynb #ba8c22c8
+# %% ../nbs/10_inherit.ipynb #fc5abb71
 from dataclasses import dataclass
 from fastcore.basics import patch
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from sentence_transformers.util.quantization import quantize_embeddings
-from .evaluate import Sides, check_aligned, embedder, sides, teacher_of
+from .evaluate import Sides, check_aligned, embedder, modes, sides, teacher_of
 from .folder import load_leaf
 from .metrics import ndcg, normalize, search
-from .tasks import STS, Task, as_tasks, from_mteb
+from .tasks import Task, as_tasks, from_mteb
 
 # %% ../nbs/10_inherit.ipynb #3bff5516
 def int8_range(
@@ -126,7 +126,7 @@ def plot(self:Inheritance):
     axes[1].set(xscale='log', xlabel='bytes a document', title=f'{self.task}, leaf queries on teacher documents')
     [ax.grid(alpha=.3) for ax in axes]; fig.tight_layout(); return axes
 
-# %% ../nbs/10_inherit.ipynb #3c4a61af
+# %% ../nbs/10_inherit.ipynb #00192830
 def grid(
     task:Task, # With its judgements
     teacher:Sides, # Its vectors by the teacher
@@ -147,9 +147,8 @@ def grid(
     if bad := [d for d in dims if d%8 and any('binary' in p for p in precisions)]:
         raise ValueError(f"dims: saw {bad[0]}, and binary packs eight into a byte. Take {bad[0]//8*8}, or leave binary out of precisions=.")
     teacher,leaf = (Sides(*(np.asarray(x, np.float32) for x in (s.queries, s.documents))) for s in (teacher, leaf)) # read once
-    which = dict(teacher=(teacher,teacher), standard=(leaf,leaf), asymmetric=(leaf,teacher))
     return Inheritance(task.name, {(m,d,p): cell(q.queries, x.documents, task, d, p, ranges, teacher.documents, rescore)
-        for p in dict.fromkeys(('float32',*precisions)) for d in dims for m,(q,x) in which.items()})
+        for p in dict.fromkeys(('float32',*precisions)) for d in dims for m,(q,x) in modes(teacher, leaf).items()})
 
 def inheritance(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
@@ -164,7 +163,7 @@ def inheritance(
     progress:bool=True, # Show bars
 ) -> Inheritance: # `.table`, `.plot()`, `.parallel()`
     "Dimension by precision, for teacher and leaf, one encoding pass each. Raises `ValueError` as `grid` does, or for a task without queries and documents"
-    tasks = as_tasks(task); task = tasks[0] if isinstance(tasks[0], (Task,STS)) else from_mteb(tasks[0])
+    tasks = as_tasks(task); task = from_mteb(tasks[0])
     if len(tasks)>1 or not isinstance(task, Task):
         raise ValueError(f"task: saw {len(tasks)} {type(task).__name__}, wanted one retrieval task: a BEIR folder, or a table with "
             "`query, text`.")

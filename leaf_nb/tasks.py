@@ -6,11 +6,11 @@
 __all__ = ['Task', 'task_from_pairs', 'load_beir', 'save_beir', 'STS', 'sts_from_table', 'need_mteb', 'mteb_task',
            'labelled_tasks', 'named_tasks', 'load_task', 'from_mteb', 'as_tasks', 'Encoder', 'run_mteb']
 
-# %% ../nbs/08b_tasks.ipynb #a9c42acd
+# %% ../nbs/08b_tasks.ipynb #4060eaa1
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
-from .texts import check_texts, read_table
+from .texts import _readers, check_texts, read_table
 
 # %% ../nbs/08b_tasks.ipynb #14628cb9
 @dataclass
@@ -185,7 +185,7 @@ def load_task(
                 f"{task.metadata.dataset['path']!r}, once: go online, or give a folder of your own.") from e
     return task
 
-# %% ../nbs/08b_tasks.ipynb #34bfaaaf
+# %% ../nbs/08b_tasks.ipynb #c4660ada
 def _plain_split(task):
     "The split of an mteb retrieval task that is scored as ours are, or None"
     from mteb.abstasks import AbsTaskRetrieval
@@ -198,10 +198,10 @@ def _plain_split(task):
     return None if d.get('top_ranked') or 'instruction' in d['queries'].column_names or not answered else d
 
 def from_mteb(
-    task, # An mteb task
-): # A `Task`, or the mteb task itself
+    task, # An mteb task; a `Task` or an `STS` is given back
+): # A `Task`, or the task itself
     "A plain retrieval task of mteb as a `Task`; every other task as it is"
-    if (d := _plain_split(task)) is None: return task
+    if isinstance(task, (Task,STS)) or (d := _plain_split(task)) is None: return task
     where = {i: n for n,i in enumerate(d['corpus']['id'])}
     titles = d['corpus']['title'] if 'title' in d['corpus'].column_names else ['']*len(where)
     rel = {q: {where[i]: s for i,s in r.items() if s>0 and i in where} for q,r in d['relevant_docs'].items()}
@@ -210,7 +210,7 @@ def from_mteb(
     if not all(texts): return task # mteb embeds an empty document, we refuse it
     return Task(task.metadata.name, texts, [t for _,t in asked], [rel[q] for q,_ in asked])
 
-# %% ../nbs/08b_tasks.ipynb #b2332bd3
+# %% ../nbs/08b_tasks.ipynb #3ae9e082
 def _from_table(df, name, train=None):
     "Tasks from a table, by its columns"
     for cols,make in ((('sentence1','sentence2','score'), lambda: [sts_from_table(df, name)]),
@@ -241,24 +241,24 @@ def as_tasks(
     path = Path(task)
     if path.is_dir(): return _from_folder(path)
     if path.is_file(): return _from_table(read_table(path), path.name.split('.')[0])
-    if isinstance(task, Path) or '/' in task or path.suffix in ('.txt','.jsonl','.gz','.parquet','.tsv'):
+    if isinstance(task, Path) or '/' in task or task.endswith(tuple(_readers)):
         raise FileNotFoundError(f"No {path}: wanted a BEIR folder, a file, or the name of a task of mteb.")
     return named_tasks(task)
 
-# %% ../nbs/08b_tasks.ipynb #a38d00b2
+# %% ../nbs/08b_tasks.ipynb #188ef57e
 class Encoder:
-    "Two functions from texts to vectors, in the form that mteb takes a model"
+    "Two functions from texts to vectors, in the form that mteb takes a model; afterwards `sided` says whether the task told queries from documents"
     def __init__(self,
         query, # `list[str] -> [n, dim]`, for queries
         document, # The same, for documents
         plain=None, # The same, for tasks without sides; None: `document`
         name:str='encoder', # What mteb calls it
-    ): self.by,self.plain,self.name = dict(query=query, document=document),plain or document,name
+    ): self.by,self.plain,self.name,self.sided = dict(query=query, document=document),plain or document,name,False
 
     def encode(self, inputs, *, prompt_type=None, **kwargs):
         "Vectors of mteb's batches"
-        return np.asarray(self.by.get(getattr(prompt_type, 'value', prompt_type), self.plain)([t for b in inputs for t in b['text']]),
-            np.float32)
+        f = self.by.get(getattr(prompt_type, 'value', prompt_type)); self.sided |= f is not None
+        return np.asarray((f or self.plain)([t for b in inputs for t in b['text']]), np.float32)
 
     def similarity(self, a, b): from sentence_transformers.util import cos_sim; return cos_sim(a, b)
     def similarity_pairwise(self, a, b): from sentence_transformers.util import pairwise_cos_sim; return pairwise_cos_sim(a, b)
