@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['taps', 'can_embed', 'solve_embeddings', 'bridge', 'parse_student', 'check_fit', 'make_student']
 
-# %% ../nbs/06b_solve.ipynb #937b3c89
+# %% ../nbs/06b_solve.ipynb #99039ad1
 import copy, re
 from contextlib import contextmanager
 import numpy as np, torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
-from .student import Ridge, add_head, check_layers, choose_layers, find_layers, prune, solve_head, states, token_features
+from leaf_nb.student import (Ridge, add_head, check_layers, choose_layers, find_layers, head_of, own_head, prune, solve_head, states,
+    token_features)
 from .teacher import as_teacher, autocast, is_normalized
 
 # %% ../nbs/06b_solve.ipynb #46beb97b
@@ -136,7 +137,7 @@ def check_fit(
         raise ValueError(f"The teacher's vectors are {'' if normalized else 'not '}normalised, the student's are "
             f"{'not ' if normalized else ''}. Leave out its Dense and Normalize, and what fits is added.")
 
-# %% ../nbs/06b_solve.ipynb #f327266e
+# %% ../nbs/06b_solve.ipynb #035db2c6
 def make_student(
     student, # Anything `parse_student` takes
     teacher, # Anything `as_teacher` takes; must have layers for 'prune'
@@ -158,7 +159,8 @@ def make_student(
     if model:
         info |= dict(layers=list(want), words=solve_embeddings(body, model, want[0], texts, max_length=max_length),
             bridged=bridge(body, model, want, texts[:n_bridge], max_length=max_length))
-    leaf = body if any(isinstance(m, Dense) for m in body) else add_head(body, vectors.shape[1], bias, norm)
+    leaf = body if any(isinstance(m, Dense) for m in body) else add_head(body, dim := vectors.shape[1], bias, norm)
+    if model and (own := own_head(model, dim)) is not None: head_of(leaf).linear.weight.data.copy_(torch.from_numpy(own.T))
     check_fit(leaf, vectors.shape[1], norm)
     info['start_cosine'] = solve_head(leaf, states(leaf, texts, max_length=max_length), vectors)
     return leaf, info
