@@ -83,14 +83,14 @@ def _as_server(teacher, model, key):
     from leaf_nb.endpoint import Endpoint
     return Endpoint(teacher, model, key=key)
 
-# %% ../nbs/14_cli.ipynb #f2f72927
+# %% ../nbs/14_cli.ipynb #94b0e307
 @command
 def _distill(
     teacher:str, # A model name or folder, or 'offline'
     texts:list[Path], # Files of documents: .txt, .jsonl[.gz] or .parquet
     out:Path=..., # Folder of the leaf
     queries:Path=None, # A file of query-like texts
-    student:str='prune:2', # prune:K, prune:I,J, or a model name
+    student:str='prune:2', # prune:K, prune:I,J, a model name, static, or static:TOKENIZER
     epochs:float=1., # Passes over the texts
     minutes:float=None, # Instead of epochs: minutes of training
     bs:int=32, # Texts a batch
@@ -103,6 +103,7 @@ def _distill(
     loss:str='l2', # l2, l2_squared or cosine
     precision:str=None, # bf16 or fp32; default: what is fast here
     patience:int=None, # Stop after so many of 20 validations without a better cosine
+    n_units:int=100_000, # Static: words and phrases added to the vocabulary, at most
     seed:int=0, # Of split and batch order
     column:str='text', # Where the text is, if the files have columns
     overwrite:bool=False, # Start anew, even if OUT is a leaf
@@ -113,14 +114,14 @@ def _distill(
     from leaf_nb.train import distill
     data = {'document': as_texts(texts, column)} | ({'query': as_texts(queries, column)} if queries else {})
     leaf = distill(teacher, data, student, out, epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr, warmup=warmup,
-        cycles=cycles, floor=floor, max_length=max_length, loss=loss, precision=precision, patience=patience, seed=seed,
-        overwrite=overwrite)
+        cycles=cycles, floor=floor, max_length=max_length, loss=loss, precision=precision, patience=patience, n_units=n_units,
+        seed=seed, overwrite=overwrite)
     h = leaf.info['history'][-1]
-    typer.echo(f"{out}: cosine {h['cosine']:.4f} to the teacher on held-out texts after {h['step']:,} steps. Use it: "
+    typer.echo(f"{out}: cosine {h['cosine']:.4f} to the teacher on held-out texts after {h['texts']:,} texts. Use it: "
         f"SentenceTransformer({str(out)!r})")
     _write_json(json, leaf.info)
 
-# %% ../nbs/14_cli.ipynb #f51b8b77
+# %% ../nbs/14_cli.ipynb #20c84275
 @command
 def _evaluate(
     leaf:Path, # Folder of the leaf
@@ -166,6 +167,28 @@ def _as_dims(dims):
     if dims is None: return None
     if not all(d.strip().isdecimal() for d in dims.split(',')): raise ValueError(f"--dims: saw {dims!r}, wanted for example 384,128,64.")
     return [int(d) for d in dims.split(',')]
+
+@command
+def _pareto(
+    teacher:str, # A model name or folder, or 'offline'
+    texts:list[Path], # Files of documents to learn from, and last the task: a folder in BEIR layout, or a table with `query, text`
+    out:Path=..., # Folder: one leaf in each sub-folder
+    queries:Path=None, # A file of query-like texts to learn from
+    students:str=None, # Separated by blanks, as in distill; default: static prune:1 prune:2 prune:3
+    epochs:float=1., # Passes over the texts, for those that are trained
+    max_length:int=None, # Tokens a text in training; default: the teacher's limit
+    column:str='text', # Where the text is, if the files have columns
+    seed:int=0, # Of everything
+    json:Path=None, # Write the table there
+):
+    "All leaves of TEACHER, learnt from TEXTS and judged on the task: quality against speed and size, as a table and a picture."
+    from leaf_nb.pareto import pareto
+    from leaf_nb.texts import as_texts
+    if len(texts)<2: raise ValueError("Saw one path, wanted texts and, last, the task: leaf pareto TEACHER TEXTS TASK --out DIR.")
+    *files,task = texts; data = {'document': as_texts(files, column)} | ({'query': as_texts(queries, column)} if queries else {})
+    p = pareto(teacher, data, task, out, students.split() if students else None, epochs=epochs, max_length=max_length, seed=seed)
+    p.plot()[0].figure.savefig(out/'pareto.png', dpi=150, bbox_inches='tight')
+    typer.echo(p.table.round(3).to_string()+f"\n\nThe picture: {out/'pareto.png'}"); _write_json(json, _records(p.table.reset_index(names='model')))
 
 @command
 def _check_index(

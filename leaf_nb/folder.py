@@ -104,7 +104,7 @@ def load_leaf(
     info = json.loads((path/'leaf.json').read_text()) if (path/'leaf.json').exists() else {}
     return Leaf(SentenceTransformer(str(path), device=device), path, info)
 
-# %% ../nbs/07c_folder.ipynb #d509b453
+# %% ../nbs/07c_folder.ipynb #d171e19f
 def open_run(
     out:Path, # Folder of the run, there or not
     settings:dict, # Plain values: all that the result depends on
@@ -137,4 +137,4 @@ def save_final(
         p.replace(t)
     stage.rmdir(); write_atomic(out/'leaf.json', json.dumps(info, indent=1).encode())
     for d in out.glob('checkpoint-*'): shutil.rmtree(d)
-    (out/'tokens.arrow').unlink(missing_ok=True)
+    for f in out.glob('tokens*.arrow'): f.unlink()

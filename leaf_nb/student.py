@@ -6,9 +6,9 @@
 __all__ = ['RIDGES', 'find_layers', 'check_layers', 'prune', 'add_head', 'own_head', 'head_of', 'Ridge', 'fit_head', 'states',
            'solve_head', 'token_features', 'layer_states', 'choose_layers']
 
-# %% ../nbs/06_student.ipynb #d1717fb5
+# %% ../nbs/06_student.ipynb #705a9589
 import copy
-import numpy as np, torch
+import numpy as np, scipy.linalg, torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from torch import nn
@@ -91,7 +91,7 @@ def head_of(
         raise ValueError(f"This student has no linear head: saw {names}. Make one: add_head(student, dim).")
     return heads[-1]
 
-# %% ../nbs/06_student.ipynb #1739bd6d
+# %% ../nbs/06_student.ipynb #4746f435
 class Ridge:
     "Ridge regression from running sums: memory is `dim_in * (dim_in + dim_out)`, whatever the number of rows"
     def __init__(self, dtype=np.float64): self.n,self.dtype = 0,dtype # the products are taken in `dtype`, the sums in float64
@@ -115,8 +115,10 @@ class Ridge:
         "The minimiser of `|HW + b - T|^2 + ridge * tr(H'H)/dim_in * |W - prior|^2`"
         mh,mt = (self.h/self.n, self.t/self.n) if bias else (np.zeros_like(self.h), np.zeros_like(self.t))
         g,c = self.hh-self.n*np.outer(mh, mh), self.ht-self.n*np.outer(mh, mt)
-        prior = np.zeros_like(c)+prior; e,u = np.linalg.eigh(g); uc = u.T@(c-g@prior)
-        ws = [prior+u@(uc/(np.maximum(e, 0)+r*e.mean())[:,None]) for r in np.atleast_1d(ridge)]
+        prior = np.zeros_like(c)+prior; c -= g@prior; mean = np.trace(g)/len(g)
+        if np.ndim(ridge)==0: ws = [prior+scipy.linalg.solve(g+ridge*mean*np.eye(len(g)), c, assume_a='pos')]
+        else: # one decomposition serves them all
+            e,u = np.linalg.eigh(g); uc = u.T@c; ws = [prior+u@(uc/(np.maximum(e, 0)+r*mean)[:,None]) for r in ridge]
         return [(w, mt-mh@w) for w in ws]
 
 # %% ../nbs/06_student.ipynb #9a345e81

@@ -8,7 +8,7 @@ __all__ = ['MINILM', 'MINILM_SHA256', 'check_vectors', 'is_normalized', 'check_s
            'encode_batches', 'encode', 'Teacher', 'hash_weights', 'describe_modules', 'from_model', 'from_callable',
            'from_endpoint', 'from_array', 'as_teacher']
 
-# %% ../nbs/02_teacher.ipynb #31b09585
+# %% ../nbs/02_teacher.ipynb #e8a5d9b6
 import hashlib
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np, torch
 from accelerate.utils.memory import should_reduce_batch_size
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Router, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding, Transformer
 from tqdm.auto import tqdm
 from .endpoint import Endpoint
 from .texts import as_prompts, roles
@@ -96,27 +96,29 @@ def token_batches(
         n = max(1, tokens//max(1, int(lengths[order[i]]))); res.append(order[i:i+n]); i += n
     return res
 
-# %% ../nbs/02_teacher.ipynb #0103d610
+# %% ../nbs/02_teacher.ipynb #d08cfff9
 @contextmanager
 def max_tokens(
     model:SentenceTransformer, # Whose limit to change
     n:int|None, # Tokens a text, or None to leave it
 ):
-    "Within the block `model` truncates at `n` tokens; afterwards as before. Raises `ValueError` above the model's own limit"
+    "Within the block `model` truncates at `n` tokens; afterwards as before; a lookup table reads all. Raises `ValueError` above the model's own limit"
     old = model.max_seq_length
-    if n is None or old==n: yield; return
+    if n is None or old==n or isinstance(model[0], StaticEmbedding): yield; return
     if n<3 or (old and n>old): raise ValueError(f"max_length: saw {n}, wanted 3 to {old}, the model's own limit.")
     model.max_seq_length = n
     try: yield
     finally: model.max_seq_length = old
 
-# %% ../nbs/02_teacher.ipynb #a5d2bfc1
+# %% ../nbs/02_teacher.ipynb #334d0278
 def token_ids(
     model:SentenceTransformer, # Whose tokenizer
     texts:list[str], # n texts, prompts included
     max_length:int|None=None, # Tokens a text; None: the model's limit
-) -> list[np.ndarray]: # n int32 arrays, special tokens included
-    "Token ids of each text, truncated"
+) -> list[np.ndarray]: # n int32 arrays
+    "Token ids of each text, truncated; as the model reads it, so without special tokens for a StaticEmbedding"
+    if isinstance(model[0], StaticEmbedding):
+        return [np.array(e.ids[:max_length], np.int32) for e in model[0].tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     n = max_length or model.max_seq_length
     kw = dict(truncation=True, max_length=n, return_attention_mask=False, return_token_type_ids=False)
     tok = lambda ts: [np.array(i, np.int32) for i in model.tokenizer(ts, **kw)['input_ids']]
@@ -135,7 +137,7 @@ def collate(
     x = np.full(mask.shape, pad or 0, np.int64); x[mask] = np.concatenate(ids)
     return dict(input_ids=torch.from_numpy(x).to(device), attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device))
 
-# %% ../nbs/02_teacher.ipynb #db1f809c
+# %% ../nbs/02_teacher.ipynb #83309d8e
 class Tokenised:
     "`n` texts on their way into `model`: token ids, or the texts themselves where only the model knows how"
     def __init__(self,
@@ -149,7 +151,8 @@ class Tokenised:
         plain = isinstance(model[0], Transformer) and 'message' not in model.modalities and not (prompt
             and any(isinstance(m, Pooling) and not m.include_prompt for m in model))
         self.ids = token_ids(model, [prompt+t for t in texts], max_length) if plain else None
-        self.lengths = np.array([len(x) for x in (self.ids if plain else texts)])
+        lookup = isinstance(model[0], StaticEmbedding) # pads nothing
+        self.lengths = np.ones(len(texts), int) if lookup else np.array([len(x) for x in (self.ids if plain else texts)])
 
     def __len__(self): return len(self.texts)
     def features(self, rows):

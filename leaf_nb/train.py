@@ -6,7 +6,7 @@
 __all__ = ['optimizers', 'for_training', 'lr_at', 'spread', 'check_match', 'Trainer', 'watch', 'run_steps', 'steps_for',
            'score_line', 'check_weights', 'distill']
 
-# %% ../nbs/08_train.ipynb #10cfe5d9
+# %% ../nbs/08_train.ipynb #23caff56
 import json, math, shutil, tempfile, time
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -20,14 +20,15 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
-from .batches import Batches, tokenise
+from .batches import Batches, draw, tokenise
 from .cache import embed
 from .folder import Leaf, checkpoints, load_checkpoint, load_leaf, load_optimizers, open_run, save_checkpoint, save_final
 from .losses import get_loss
 from .metrics import cosine, neighbours, normalize, overlap
 from .store import Vectors, check_space, write_atomic
 from .solve import make_student, parse_student
-from .teacher import as_teacher, autocast, collate, fast_precision
+from .static import entries, is_static, mine, solve_static, static_model, static_tokenizer
+from .teacher import as_teacher, autocast, collate, encode, fast_precision, is_normalized
 from .texts import as_prompts, count_texts, roles
 
 # %% ../nbs/08_train.ipynb #9f2f5777
@@ -288,11 +289,11 @@ def _begin(teacher, student, ds, vectors, sources, s):
     leaf.prompts = {r: p for r,p in own.items() if p}
     return leaf, made
 
-# %% ../nbs/08_train.ipynb #7ac945e3
+# %% ../nbs/08_train.ipynb #6dd23119
 def distill(
     teacher, # Anything `as_teacher` takes; its vectors are the targets
     texts, # As in `streams`: texts, or texts by role, or by role and source
-    student='prune:2', # 'prune:K', 'prune:i,j', a model name, or a SentenceTransformer
+    student='prune:2', # 'prune:K', 'prune:i,j', a model name, a SentenceTransformer, 'static' or 'static:TOKENIZER'
     out:str|Path|None=None, # Folder of the leaf; None: a temporary one
     *,
     prompts:dict|None=None, # By role and side, see `as_prompts`; None: the teacher's own
@@ -312,6 +313,7 @@ def distill(
     bias:bool=True, # W_out with an offset
     n_solve:int=4000, # Texts on which head and layers are solved
     n_val:int=500, # Texts held out for the cosine, at most a tenth
+    n_units:int=100_000, # Static: words and phrases added to the vocabulary, at most
     patience:int|None=None, # Stop after so many of 20 validations without a better cosine
     cache:str|Path|None=None, # Folder of teacher vectors; None: `out/vectors`
     device:str|None=None, # Where to train; None: where the teacher is
@@ -325,19 +327,22 @@ def distill(
     if precision not in (None,'bf16','fp32'):
         raise ValueError(f"precision: saw {precision!r}, wanted 'bf16', 'fp32', or None for what is fast here.")
     counts,digest = count_texts(texts); get_loss(loss); check_weights(weights, counts)
-    teacher = as_teacher(teacher, max_length, device); parse_student(student, teacher)
-    s = dict(teacher=teacher.fingerprint(prompts), texts=digest, n_texts=counts, prompts=as_prompts(prompts, teacher.prompts),
+    teacher = as_teacher(teacher, max_length, device); lookup = is_static(student)
+    (static_tokenizer if lookup else parse_student)(student, teacher); prompts = as_prompts(prompts, teacher.prompts) if prompts or not lookup \
+        else {r: dict(p, student='') for r,p in as_prompts(None, teacher.prompts).items()} # a mean cannot read a prompt: its offset is solved
+    s = dict(teacher=teacher.fingerprint(prompts), texts=digest, n_texts=counts, prompts=prompts,
         student=student if isinstance(student, str) else f'a {type(student).__name__}', weights=weights, epochs=None if minutes else epochs,
         minutes=minutes, bs=bs, lr=lr or 5e-4, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length or teacher.max_length,
         loss=loss if isinstance(loss, str) else f'{loss.__module__}.{loss.__qualname__}', precision=precision, seed=seed, bias=bias,
-        n_solve=n_solve, n_val=n_val, patience=patience)
+        n_solve=n_solve, n_val=n_val, patience=patience) | (dict(n_units=n_units) if lookup else {})
     acc = Accelerator(device_placement=False, log_with=log_with, project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))]) # the others wait as long as embedding takes
     out = Path(broadcast_object_list([str(out or tempfile.mkdtemp(prefix='leaf-'))])[0]); cache = Path(cache) if cache else out/'vectors'
     with acc.main_process_first():
         info = open_run(out, s, overwrite and acc.is_main_process)
         if info.get('finished'): return load_leaf(out, device)
-        if acc.is_main_process: _prepare(teacher, texts, student, out, s, cache, resume, progress)
+        if acc.is_main_process: (_solve if lookup else _prepare)(teacher, texts, student, out, s, cache, resume, progress)
+    if lookup: return load_leaf(out, device)
     return _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress)
 
 # %% ../nbs/08_train.ipynb #8e831a94
@@ -395,3 +400,33 @@ def _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_e
     info = s | keep | dict(finished=True, history=t.history, scores=line, micro_bs=t.micro_bs)
     if acc.is_main_process: save_final(out, t.student, info)
     acc.wait_for_everyone(); return load_leaf(out, device)
+
+# %% ../nbs/08_train.ipynb #157e2cdf
+def _solve(teacher, texts, student, out, s, cache, resume, progress):
+    "A static leaf, from vectors to the finished folder"
+    begun = time.perf_counter(); tokenizer = static_tokenizer(student, teacher); stages = out/'checkpoint-static'
+    if not resume: shutil.rmtree(stages, ignore_errors=True)
+    embed(teacher, texts, cache, prompts=s['prompts'], progress=progress)
+    out.mkdir(parents=True, exist_ok=True); write_atomic(out/'leaf.json', json.dumps(s, indent=1).encode())
+    vectors,ds,val,sources = _open(s, cache); target = np.asarray(vectors[val], np.float32); own = {r: p['student'] for r,p in s['prompts'].items()}
+    def ask(units):
+        "The teacher's vectors of words, kept beside those of the texts"
+        v = embed(teacher, {'query': units}, cache.with_name(f"{cache.name}-words-{count_texts({'query': units})[1]}"), prompts=s['prompts'], progress=progress)
+        return np.asarray(v[np.arange(len(v))], np.float32)
+    ask = ask if teacher.vectors is None else None; known = [ask(entries(tokenizer))] if ask else []
+    table = student[0].embedding if isinstance(student, SentenceTransformer) else teacher.model[0].auto_model.get_input_embeddings() if student=='static' else None
+    if table is not None: known.append(table.weight.detach().float().cpu().numpy()[:tokenizer.get_vocab_size()])
+    units = mine((t for b in ds.select_columns('text').iter(1000) for t in b['text']), tokenizer, s['n_units']) if s['n_units'] else ()
+    check_space(out, 16*(tokenizer.get_vocab_size()+s['n_units'])*target.shape[1]); embedded = time.perf_counter()-begun; begun = time.perf_counter()
+    def note(x, t):
+        return dict(step=len(rows), texts=len(rows), seconds=time.perf_counter()-begun, loss=None, lr=None, **watch(x, t), texts_per_second=None,
+            tokens_per_second=None)
+    def ids(tok):
+        size = tok.get_vocab_size(); return tokenise(static_model(tok, np.zeros((size,1))), ds, out/f'tokens-{size}.arrow', own, s['max_length'], progress)
+    rows = draw(sources, [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None, s['seed'])
+    tokenizer,table,history,made = solve_static(tokenizer, ids, vectors, rows, val, known, units, ask, is_normalized(target), folder=stages, note=note,
+        progress=progress)
+    check_match(made['start_cosine'], target)
+    leaf = static_model(tokenizer, table, is_normalized(target), {r: p for r,p in own.items() if p}); some = ds[val.tolist()]
+    line = score_line(encode(leaf, [own[r]+t for r,t in zip(some['role'], some['text'])]), target)
+    save_final(out, leaf, s | dict(finished=True, made=made, steps=0, history=history, embedded_seconds=embedded, scores=line))
