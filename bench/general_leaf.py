@@ -43,7 +43,7 @@ def main(
     texts = general_texts(n_sentences, n_passages, 100 if quick else 1, seed)
     teacher = as_teacher('offline', 128, 'cpu', {'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
     cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache); embedded = time.perf_counter()-wall
-    left = minutes*60-embedded-60-n_solve/250 # a minute for tokens and files, and the solve
+    left = minutes*60-embedded-60-n_solve/400 # a minute for tokens and files, and the solve
     if left<20:
         raise SystemExit(f'Embedding took {embedded:.0f} s of {minutes*60:.0f}. Raise --minutes, or lower --n_sentences and --n_passages.')
     leaf = distill(teacher, texts, 'prune:2', out, cache=cache, minutes=left/60, lr=lr, max_length=128, n_solve=n_solve, seed=seed,

@@ -188,7 +188,8 @@ def _pareto(
     *files,task = texts; data = {'document': as_texts(files, column)} | ({'query': as_texts(queries, column)} if queries else {})
     p = pareto(teacher, data, task, out, students.split() if students else None, epochs=epochs, max_length=max_length, seed=seed)
     p.plot()[0].figure.savefig(out/'pareto.png', dpi=150, bbox_inches='tight')
-    typer.echo(p.table.round(3).to_string()+f"\n\nThe picture: {out/'pareto.png'}"); _write_json(json, _records(p.table.reset_index(names='model')))
+    typer.echo(p.table.round(3).to_string()+f"\n\nThe picture: {out/'pareto.png'}")
+    _write_json(json, _records(p.table.reset_index(names='model')))
 
 @command
 def _check_index(

@@ -22,10 +22,12 @@ class Lookup:
     ):
         "Raises `FileNotFoundError` or `ValueError` if `folder` holds no static model"
         folder = Path(folder); f = folder/'modules.json'
-        if not f.exists(): raise FileNotFoundError(f"No model in {folder}: wanted a folder with modules.json, made by distill(..., student='static').")
+        if not f.exists():
+            raise FileNotFoundError(f"No model in {folder}: wanted a folder with modules.json, made by distill(..., student='static').")
         modules = json.loads(f.read_text()); kinds = [m['type'].rsplit('.', 1)[-1] for m in modules]
         if kinds not in (['StaticEmbedding'], ['StaticEmbedding','Normalize']):
-            raise ValueError(f"{folder} holds {', '.join(kinds)}, wanted a StaticEmbedding and perhaps a Normalize. Others need sentence-transformers.")
+            raise ValueError(f"{folder} holds {', '.join(kinds)}, wanted a StaticEmbedding and perhaps a Normalize. Others need "
+                f"sentence-transformers.")
         self.unit,at = len(kinds)==2,folder/modules[0]['path']
         with safe_open(at/'model.safetensors', 'np') as h: # mapped; a copy of the rows is made once
             keys = set(h.keys()); name = 'embedding.weight' if 'embedding.weight' in keys else 'embedding.int8'

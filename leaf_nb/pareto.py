@@ -53,7 +53,8 @@ def check_students(
         except (ValueError, TypeError): n = 0 # an endpoint, an array or a lookup: no layers to take
         students = ['static'*bool(teacher.model), *(f'prune:{k}' for k in (1,2,3) if k<n)]
     students = [s for s in dict.fromkeys(students) if s]
-    if not students: raise ValueError("students: saw none. This teacher has no layers to take: name tokenizers or backbones, as static:NAME.")
+    if not students:
+        raise ValueError("students: saw none. This teacher has no layers to take: name tokenizers or backbones, as static:NAME.")
     return students
 
 def pareto(
@@ -71,12 +72,15 @@ def pareto(
     **kwargs, # Passed to `distill`: epochs, minutes, lr, ...
 ) -> Pareto: # `.table`, `.plot()`, `.leaves`
     "Distil each student from the same vectors, and compare them and the teacher on `task`. The same call again continues. Raises as `distill` does, and `ValueError` for a task without queries and documents"
-    out,(task,) = Path(out),[from_mteb(t) for t in as_tasks(task)]; teacher = as_teacher(teacher, max_length); students = check_students(students, teacher)
+    out,(task,) = Path(out),[from_mteb(t) for t in as_tasks(task)]; teacher = as_teacher(teacher, max_length)
+    students = check_students(students, teacher)
     if not isinstance(task, Task): raise ValueError(f"task: saw a {type(task).__name__}, wanted a retrieval task: a BEIR folder, say.")
-    leaves = {s: distill(teacher, texts, s, out/s.replace(':', '-').replace(',', '-').replace('/', '-'), cache=out/'vectors', prompts=prompts,
+    leaves = {s: distill(teacher, texts, s, out/s.replace(':', '-').replace(',', '-').replace('/', '-'), cache=out/'vectors',
+        prompts=prompts,
         max_length=max_length, seed=seed, progress=progress, **kwargs) for s in students}
     full = as_teacher(teacher.model) if teacher.model else teacher # judged at its own length
-    t = sides(task, embedder(full, prompts, cache=out/'task', progress=progress)); base = ndcg(search(t.queries, t.documents, 10)[1], task.qrels, 10)
+    t = sides(task, embedder(full, prompts, cache=out/'task', progress=progress))
+    base = ndcg(search(t.queries, t.documents, 10)[1], task.qrels, 10)
     models = {k: l.model for k,l in leaves.items()} | (dict(teacher=teacher.model) if teacher.model else {})
     rate,one = speed(models, task.queries[:n_speed]),latency(models, task.queries[:100]); rows = {}
     for name,m in [*models.items(), *([] if teacher.model else [('teacher',None)])]:

@@ -105,7 +105,8 @@ def _dot(
     "A sparse matrix times a dense one, on all cores"
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', UserWarning) # torch calls its sparse matrices young
-        s = torch.sparse_csr_tensor(*(torch.from_numpy(x) for x in (a.indptr.astype(np.int64), a.indices.astype(np.int64), a.data)), a.shape)
+        s = torch.sparse_csr_tensor(*(torch.from_numpy(x) for x in (a.indptr.astype(np.int64), a.indices.astype(np.int64), a.data)),
+            a.shape)
         return (s@torch.from_numpy(np.ascontiguousarray(b, np.float32))).numpy()
 
 def _scale(y, unit):
@@ -173,7 +174,8 @@ def solve_table(
 ) -> np.ndarray: # float32 [size, dim]
     "The minimiser of `|S X W - T|^2 + strength * |W - prior|^2` by conjugate gradients, each column on its own, preconditioned by the diagonal"
     table = np.array(prior, np.float32); met = np.unique(np.concatenate([np.unique(x.indices) for *_,x in counts])) # the others stay
-    place = np.full(len(table), -1); place[met] = np.arange(len(met)); prior = table[met]; w = prior.copy() if start is None else np.array(start[met], np.float32)
+    place = np.full(len(table), -1); place[met] = np.arange(len(met)); prior = table[met]
+    w = prior.copy() if start is None else np.array(start[met], np.float32)
     s = np.empty((len(counts),1), np.float32)
     def blocks():
         for at,rows,x in counts: yield at, rows, sp.csr_matrix((x.data, place[x.indices], x.indptr), shape=(x.shape[0], len(met)))
@@ -191,7 +193,7 @@ def solve_table(
         old,rz = rz,(r*z).sum(0); p = z+rz/np.maximum(old, 1e-30)*p; tick()
     table[met] = w; return table
 
-# %% ../nbs/06c_static.ipynb #6d96309d
+# %% ../nbs/06c_static.ipynb #ce9b83c8
 def mine(
     texts, # Any iterable of texts
     tokenizer:Tokenizer, # As in `fast_tokenizer`
@@ -205,9 +207,10 @@ def mine(
         pair.update({(a,b) for (a,_,i),(b,j,_) in zip(found, found[1:]) if j==i+1 and t[i]==' '})
         if len(pair)>5_000_000: pair = Counter({k: c for k,c in pair.items() if c>1})
     common = {w for w,_ in word.most_common(150)}; total = sum(word.values())
-    some = [w for w,c in word.most_common() if c>=least and not w.isdigit() and len(w)<40]
+    vocab = tokenizer.get_vocab(); some = [w for w,c in word.most_common() if c>=least and not w.isdigit() and len(w)<40 and w not in vocab]
     words = [w for w,e in zip(some, tokenizer.encode_batch_fast([' '+w for w in some], add_special_tokens=False)) if len(e.ids)>1]
-    phrases = [f'{a} {b}' for (a,b),c in pair.most_common() if c>least and not {a,b}&common and c*total>word[a]*word[b]]
+    phrases = [f'{a} {b}' for (a,b),c in pair.most_common() if c>least and not {a,b}&common and f'{a} {b}' not in vocab
+        and c*total>word[a]*word[b]]
     k = max(n//2, n-len(phrases)); words = words[:k]; return words, phrases[:n-len(words)]
 
 def grow(
@@ -228,7 +231,8 @@ def sum_parts(
     table:np.ndarray, # [size, dim] of its entries
 ) -> np.ndarray: # float32 [n, dim]
     "What the table said of each unit before it was one: the sum of its rows"
-    ids = [e.ids for e in tokenizer.encode_batch_fast([' '+u for u in units], add_special_tokens=False)]; n = np.cumsum([0]+[len(i) for i in ids])
+    ids = [e.ids for e in tokenizer.encode_batch_fast([' '+u for u in units], add_special_tokens=False)]
+    n = np.cumsum([0]+[len(i) for i in ids])
     return _dot(sp.csr_matrix((np.ones(n[-1], np.float32), np.concatenate(ids), n), shape=(len(units), len(table))), table)
 
 def fit_units(
@@ -242,7 +246,8 @@ def fit_units(
     ridges:tuple=RIDGES, # Strengths, relative to the mean eigenvalue
 ) -> np.ndarray: # float32 [size before + units, dim]
     "Rows for units: the sum of their parts, and a correction that is linear in what is known of them, by ridge regression on what is left over"
-    x = [normalize(k) for k in (known, parts) if k is not None]; f = np.concatenate([*x, parts, np.ones((len(parts),1))], 1).astype(np.float32)
+    x = [normalize(k) for k in (known, parts) if k is not None]
+    f = np.concatenate([*x, parts, np.ones((len(parts),1))], 1).astype(np.float32)
     whole,r = np.concatenate([table, parts]),Ridge(np.float32)
     for _,rows,x in counts:
         y = _dot(x, whole); s = _scale(y, unit); r.add(s*_dot(x[:,len(table):], f), _targets(vectors, rows, unit)-s*y)
@@ -261,7 +266,8 @@ def check_static(
     "Raise `MemoryError` before anything is begun, if the tables will not fit"
     need = 4*size*(10*dim+k)+16*k*k; free = psutil.virtual_memory().available if free is None else free
     if need>free:
-        raise MemoryError(f"A vocabulary of {size:,} entries and {dim} dimensions needs {need/2**30:.1f} GiB to be solved, {free/2**30:.1f} "
+        raise MemoryError(f"A vocabulary of {size:,} entries and {dim} dimensions needs {need/2**30:.1f} GiB to be solved, "
+            f"{free/2**30:.1f} "
             "are free. Take a smaller vocabulary, or a teacher that is truncated: SentenceTransformer(name, truncate_dim=...).")
 
 def solve_static(
@@ -283,15 +289,18 @@ def solve_static(
     if not len(rows): raise ValueError("rows: saw none, wanted some texts to learn from.")
     dim,size = vectors[rows[:1]].shape[1],tokenizer.get_vocab_size(); target = _targets(vectors, val, unit)
     check_static(size+sum(map(len, units)), dim, 3*sum(x.shape[1] for x in known)+3)
-    ids = tokenise(tokenizer); counts,tests = Counts(ids, rows, size),Counts(ids, val, size); rare = rarity(counts); met = int((rare<1).sum())
+    ids = tokenise(tokenizer); counts,tests = Counts(ids, rows, size),Counts(ids, val, size)
+    rare = rarity(counts); met = int((rare<1).sum())
     if met<.1*size and len(known)<2:
-        warnings.warn(f"Only {met:,} of {size:,} entries occur in {len(rows):,} texts, and little is known of the others: they stay near the "
+        warnings.warn(f"Only {met:,} of {size:,} entries occur in {len(rows):,} texts, and little is known of the others: they stay near "
+            f"the "
             "prior. Give more texts, or a smaller vocabulary.")
     state = _load_stage(folder); cosines,history = state.get('cosines', {}),state.get('history', []); units = [u for u in units if u]
     bar = tqdm(total=2+10*len(strengths)+len(units), initial=state.get('passes', 0), desc='solving', unit=' passes', disable=not progress)
     def judge(tests, table, stage):
         "The held-out cosine of a table, noted; whether it is the best so far"
-        out = np.concatenate([_dot(x, table) for *_,x in tests]); c = float(cosine(out, target).mean()); ok = c>max(cosines.values(), default=-1)
+        out = np.concatenate([_dot(x, table) for *_,x in tests]); c = float(cosine(out, target).mean())
+        ok = c>max(cosines.values(), default=-1)
         cosines[stage] = c; bar.set_postfix(cosine=f'{max(cosines.values()):.3f}')
         if ok and note: history.append(note(out, target))
         return ok
@@ -307,7 +316,8 @@ def solve_static(
     table = state['table']; best = max(cosines, key=cosines.get); added = []
     for words in units:
         new = grow(tokenizer, words); ids = tokenise(new); more = [Counts(ids, r, new.get_vocab_size()) for r in (rows, val)]
-        bigger = fit_units(more[0], vectors, table, sum_parts(tokenizer, words, table), ask(words) if ask else None, unit, more[1]); bar.update()
+        bigger = fit_units(more[0], vectors, table, sum_parts(tokenizer, words, table), ask(words) if ask else None, unit, more[1])
+        bar.update()
         if judge(more[1], bigger, f'{len(words):,} units'): tokenizer,table,added = new,bigger,[*added,len(words)]
     bar.close()
     return tokenizer, table, history, dict(strength=best, cosines={k: round(v, 4) for k,v in cosines.items()},

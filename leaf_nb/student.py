@@ -76,7 +76,8 @@ def own_head(
     "What the teacher itself does behind its pooling, where that is linear: the product of its Dense modules, an identity if there are none; else None"
     w = np.eye(model[0].get_embedding_dimension(), dtype=np.float32)
     for m in model:
-        if not isinstance(m, (Transformer,Pooling,Dense,Normalize)) or isinstance(m, Dense) and not isinstance(m.activation_function, nn.Identity):
+        if not isinstance(m, (Transformer,Pooling,Dense,Normalize)) or isinstance(m, Dense) and not isinstance(m.activation_function,
+            nn.Identity):
             return None
         if isinstance(m, Dense): w = w@m.linear.weight.detach().float().cpu().numpy().T
     return w if w.shape[1]==dim else None
@@ -214,6 +215,7 @@ def choose_layers(
     while True:
         moves = {tuple(sorted({*best[:i], *best[i+1:], l})) for i in range(k) for l in range(n)}
         new = sorted(c for c in moves | {best} if len(c)==k and c not in tried)
-        tried.update({c: fit_head(h, vectors, prior=own, held=.33)[3] for c,h in layer_states(model, new, texts, max_length).items()} if new else {})
+        tried.update({c: fit_head(h, vectors, prior=own, held=.33)[3] for c,h in layer_states(model, new, texts, max_length).items()}
+            if new else {})
         if (top := max(tried, key=tried.get))==best: return best, tried
         best = top

@@ -328,8 +328,10 @@ def distill(
         raise ValueError(f"precision: saw {precision!r}, wanted 'bf16', 'fp32', or None for what is fast here.")
     counts,digest = count_texts(texts); get_loss(loss); check_weights(weights, counts)
     teacher = as_teacher(teacher, max_length, device); lookup = is_static(student)
-    (static_tokenizer if lookup else parse_student)(student, teacher); prompts = as_prompts(prompts, teacher.prompts) if prompts or not lookup \
-        else {r: dict(p, student='') for r,p in as_prompts(None, teacher.prompts).items()} # a mean cannot read a prompt: its offset is solved
+    (static_tokenizer if lookup else parse_student)(student, teacher)
+    prompts = as_prompts(prompts, teacher.prompts) if prompts or not lookup \
+        else {r: dict(p, student='') for r,p in as_prompts(None,
+            teacher.prompts).items()} # a mean cannot read a prompt: its offset is solved
     s = dict(teacher=teacher.fingerprint(prompts), texts=digest, n_texts=counts, prompts=prompts,
         student=student if isinstance(student, str) else f'a {type(student).__name__}', weights=weights, epochs=None if minutes else epochs,
         minutes=minutes, bs=bs, lr=lr or 5e-4, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length or teacher.max_length,
@@ -401,30 +403,38 @@ def _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_e
     if acc.is_main_process: save_final(out, t.student, info)
     acc.wait_for_everyone(); return load_leaf(out, device)
 
-# %% ../nbs/08_train.ipynb #157e2cdf
+# %% ../nbs/08_train.ipynb #5fc225ff
 def _solve(teacher, texts, student, out, s, cache, resume, progress):
     "A static leaf, from vectors to the finished folder"
     begun = time.perf_counter(); tokenizer = static_tokenizer(student, teacher); stages = out/'checkpoint-static'
     if not resume: shutil.rmtree(stages, ignore_errors=True)
     embed(teacher, texts, cache, prompts=s['prompts'], progress=progress)
     out.mkdir(parents=True, exist_ok=True); write_atomic(out/'leaf.json', json.dumps(s, indent=1).encode())
-    vectors,ds,val,sources = _open(s, cache); target = np.asarray(vectors[val], np.float32); own = {r: p['student'] for r,p in s['prompts'].items()}
+    vectors,ds,val,sources = _open(s, cache); target = np.asarray(vectors[val], np.float32)
+    own = {r: p['student'] for r,p in s['prompts'].items()}
     def ask(units):
         "The teacher's vectors of words, kept beside those of the texts"
-        v = embed(teacher, {'query': units}, cache.with_name(f"{cache.name}-words-{count_texts({'query': units})[1]}"), prompts=s['prompts'], progress=progress)
+        v = embed(teacher, {'query': units}, cache.with_name(f"{cache.name}-words-{count_texts({'query': units})[1]}"),
+            prompts=s['prompts'], progress=progress)
         return np.asarray(v[np.arange(len(v))], np.float32)
     ask = ask if teacher.vectors is None else None; known = [ask(entries(tokenizer))] if ask else []
-    table = student[0].embedding if isinstance(student, SentenceTransformer) else teacher.model[0].auto_model.get_input_embeddings() if student=='static' else None
-    if table is not None: known.append(table.weight.detach().float().cpu().numpy()[:tokenizer.get_vocab_size()])
+    table = student[0].embedding if isinstance(student,
+        SentenceTransformer) else teacher.model[0].auto_model.get_input_embeddings() if student=='static' else None
+    if table is not None and len(table.weight)>=(n := tokenizer.get_vocab_size()):
+        known.append(table.weight.detach().float().cpu().numpy()[:n])
     units = mine((t for b in ds.select_columns('text').iter(1000) for t in b['text']), tokenizer, s['n_units']) if s['n_units'] else ()
-    check_space(out, 16*(tokenizer.get_vocab_size()+s['n_units'])*target.shape[1]); embedded = time.perf_counter()-begun; begun = time.perf_counter()
+    check_space(out, 16*(tokenizer.get_vocab_size()+s['n_units'])*target.shape[1])
+    embedded = time.perf_counter()-begun; begun = time.perf_counter()
     def note(x, t):
-        return dict(step=len(rows), texts=len(rows), seconds=time.perf_counter()-begun, loss=None, lr=None, **watch(x, t), texts_per_second=None,
+        return dict(step=len(rows), texts=len(rows), seconds=time.perf_counter()-begun, loss=None, lr=None, **watch(x, t),
+            texts_per_second=None,
             tokens_per_second=None)
     def ids(tok):
-        size = tok.get_vocab_size(); return tokenise(static_model(tok, np.zeros((size,1))), ds, out/f'tokens-{size}.arrow', own, s['max_length'], progress)
+        size = tok.get_vocab_size()
+        return tokenise(static_model(tok, np.zeros((size,1))), ds, out/f'tokens-{size}.arrow', own, s['max_length'], progress)
     rows = draw(sources, [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None, s['seed'])
-    tokenizer,table,history,made = solve_static(tokenizer, ids, vectors, rows, val, known, units, ask, is_normalized(target), folder=stages, note=note,
+    tokenizer,table,history,made = solve_static(tokenizer, ids, vectors, rows, val, known, units, ask, is_normalized(target), folder=stages,
+        note=note,
         progress=progress)
     check_match(made['start_cosine'], target)
     leaf = static_model(tokenizer, table, is_normalized(target), {r: p for r,p in own.items() if p}); some = ds[val.tolist()]
