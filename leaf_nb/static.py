@@ -193,12 +193,12 @@ def solve_table(
         old,rz = rz,(r*z).sum(0); p = z+rz/np.maximum(old, 1e-30)*p; tick()
     table[met] = w; return table
 
-# %% ../nbs/06c_static.ipynb #ce9b83c8
+# %% ../nbs/06c_static.ipynb #6655b13d
 def mine(
     texts, # Any iterable of texts
     tokenizer:Tokenizer, # As in `fast_tokenizer`
     n:int=100_000, # Words and phrases together, at most
-    least:int=2, # Texts that a word has to occur in; a phrase: one more
+    least:int=1, # Texts that a word has to occur in; a phrase: one more
 ) -> tuple[list[str],list[str]]: # Words that fall into pieces; pairs of words; the most frequent first
     "What a vocabulary lacks: words of several tokens, and pairs that occur more often than their words would by chance and hold none of the 150 most frequent words"
     norm = tokenizer.normalizer.normalize_str if tokenizer.normalizer else str; word,pair = Counter(),Counter()
@@ -218,11 +218,9 @@ def grow(
     units:list[str], # Words, or phrases
 ) -> Tokenizer: # Their ids follow on the others, in order
     "A tokenizer that knows `units` as well, wherever they are whole words; raises `ValueError` for one that is there already"
-    spec = json.loads(tokenizer.to_str()); size = tokenizer.get_vocab_size(); vocab = tokenizer.get_vocab()
+    vocab = tokenizer.get_vocab(); bert = json.loads(tokenizer.to_str())['model']['type']=='WordPiece' # others keep the blank before a word
     if old := [u for u in units if u in vocab]: raise ValueError(f"units: {old[0]!r} is in the vocabulary already. Leave it out.")
-    if spec['model']['type']=='WordPiece' and not any(' ' in u for u in units):
-        spec['model']['vocab'] |= {u: size+i for i,u in enumerate(units)}; return Tokenizer.from_str(json.dumps(spec))
-    new = Tokenizer.from_str(tokenizer.to_str()); bert = spec['model']['type']=='WordPiece'
+    new = Tokenizer.from_str(tokenizer.to_str())
     new.add_tokens([AddedToken(u, single_word=True, lstrip=not bert, normalized=True) for u in units]); return new
 
 def sum_parts(
