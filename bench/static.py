@@ -24,10 +24,6 @@ from leaf_nb.train import distill
 
 MAX = 128 # tokens a text
 
-class Ids(list):
-    "A list that takes an array of rows"
-    def __getitem__(self, rows): return [list.__getitem__(self, i) for i in rows]
-
 def nife(judge, tokenizer, vocab, ids, vectors, phases, seconds, lr, seed=0, bs=128, at=()):
     "Points of quality against seconds of training; `phases` are (rows, share of the time, share of the rate)"
     bag = torch.nn.EmbeddingBag.from_pretrained(torch.from_numpy(vocab.copy()), freeze=False, mode='mean', sparse=True)
@@ -40,7 +36,7 @@ def nife(judge, tokenizer, vocab, ids, vectors, phases, seconds, lr, seed=0, bs=
             start,f = time.perf_counter(),(spent-begun)/(share*seconds)
             for g in opt.param_groups: g['lr'] = lr*part*(f/.1 if f<.1 else .1+.9*(1+math.cos(math.pi*(f-.1)/.9))/2)
             if len(order)<bs: order = rng.permutation(rows)
-            b,order = order[:bs],order[bs:]; some = ids[b]; ends = np.cumsum([len(i) for i in some])
+            b,order = order[:bs],order[bs:]; some = [ids[i] for i in b]; ends = np.cumsum([len(i) for i in some])
             out = bag(torch.from_numpy(np.concatenate(some).astype(np.int64)), torch.from_numpy(np.r_[0, ends[:-1]]))
             (1-torch.cosine_similarity(out, t[b]).mean()).backward(); opt.step(); opt.zero_grad(); spent += time.perf_counter()-start
             if at and spent>=at[0]: at.pop(0); look()
@@ -92,7 +88,7 @@ def main(
     print(json.dumps({k: [{a: b for a,b in r.items() if a!='cosines'} for r in res[k]] for k in ('ours','sizes')}, indent=1), flush=True)
     # the prototype, and training
     tok = fast_tokenizer(full.model.tokenizer); size = tok.get_vocab_size(); blank = static_model(tok, np.zeros((size,1))); every = [*texts['document'],*texts['query']]
-    ids = Ids(token_ids(blank, every, MAX)); v = np.asarray(embed(teacher, texts, cache), np.float32); n = np.arange(len(every))
+    ids = token_ids(blank, every, MAX); v = np.asarray(embed(teacher, texts, cache), np.float32); n = np.arange(len(every))
     vocab = np.asarray(embed(teacher, {'query': entries(tok)}, out.with_name(out.name+'-entries')), np.float32); start = time.perf_counter(); table = vocab
     for _ in range(3): table = solve_table(Counts(ids, n, size), v, vocab, .3, table, iters=12)
     res['prototype'] = dict(seconds=time.perf_counter()-start, **judge(static_model(tok, table))); print('prototype', res['prototype'], flush=True)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-# %% ../nbs/06d_lookup.ipynb #f63aec32
+# %% ../nbs/06d_lookup.ipynb #78908abc
 class Lookup:
     "A static model: mean of table rows, brought to length one"
     def __init__(self,
@@ -29,9 +29,9 @@ class Lookup:
             raise ValueError(f"{folder} holds {', '.join(kinds)}, wanted a StaticEmbedding and perhaps a Normalize. Others need "
                 f"sentence-transformers.")
         self.unit,at = len(kinds)==2,folder/modules[0]['path']
-        with safe_open(at/'model.safetensors', 'np') as h: # mapped; a copy of the rows is made once
+        with safe_open(at/'model.safetensors', 'np') as h: # reads the columns that are kept
             keys = set(h.keys()); name = 'embedding.weight' if 'embedding.weight' in keys else 'embedding.int8'
-            self.table = h.get_tensor(name)[:,:dim]; self.scale = h.get_tensor('embedding.scale')[:,None] if name.endswith('int8') else None
+            self.table = h.get_slice(name)[:,:dim]; self.scale = h.get_tensor('embedding.scale')[:,None] if name.endswith('int8') else None
         self.tokenizer = Tokenizer.from_file(str(at/'tokenizer.json')); self.tokenizer.no_padding()
 
     def encode(self,

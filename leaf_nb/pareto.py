@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['front', 'Pareto', 'check_students', 'pareto']
 
-# %% ../nbs/09c_pareto.ipynb #d374f8d9
+# %% ../nbs/09c_pareto.ipynb #e8ba2e6e
+import re
 from dataclasses import dataclass
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
@@ -16,7 +17,7 @@ from .tasks import Task, as_tasks, from_mteb
 from .teacher import as_teacher
 from .train import distill
 
-# %% ../nbs/09c_pareto.ipynb #7fc55261
+# %% ../nbs/09c_pareto.ipynb #0cf4c84b
 def front(
     x, # [n] the more the better
     y, # [n] the more the better
@@ -49,8 +50,8 @@ def check_students(
 ) -> list[str]: # Without repeats
     "Static and one to three layers unless told otherwise; raises `ValueError` for none"
     if students is None:
-        try: n = len(getattr(*find_layers(teacher.model)))
-        except (ValueError, TypeError): n = 0 # an endpoint, an array or a lookup: no layers to take
+        try: n = len(getattr(*find_layers(teacher.model))) if teacher.model else 0
+        except ValueError: n = 0 # a lookup, say: no layers to take
         students = ['static'*bool(teacher.model), *(f'prune:{k}' for k in (1,2,3) if k<n)]
     students = [s for s in dict.fromkeys(students) if s]
     if not students:
@@ -75,7 +76,7 @@ def pareto(
     out,(task,) = Path(out),[from_mteb(t) for t in as_tasks(task)]; teacher = as_teacher(teacher, max_length)
     students = check_students(students, teacher)
     if not isinstance(task, Task): raise ValueError(f"task: saw a {type(task).__name__}, wanted a retrieval task: a BEIR folder, say.")
-    leaves = {s: distill(teacher, texts, s, out/s.replace(':', '-').replace(',', '-').replace('/', '-'), cache=out/'vectors',
+    leaves = {s: distill(teacher, texts, s, out/re.sub(r'\W+', '-', s), cache=out/'vectors',
         prompts=prompts,
         max_length=max_length, seed=seed, progress=progress, **kwargs) for s in students}
     full = as_teacher(teacher.model) if teacher.model else teacher # judged at its own length

@@ -289,7 +289,7 @@ def _begin(teacher, student, ds, vectors, sources, s):
     leaf.prompts = {r: p for r,p in own.items() if p}
     return leaf, made
 
-# %% ../nbs/08_train.ipynb #6dd23119
+# %% ../nbs/08_train.ipynb #1c1aaab8
 def distill(
     teacher, # Anything `as_teacher` takes; its vectors are the targets
     texts, # As in `streams`: texts, or texts by role, or by role and source
@@ -328,10 +328,8 @@ def distill(
         raise ValueError(f"precision: saw {precision!r}, wanted 'bf16', 'fp32', or None for what is fast here.")
     counts,digest = count_texts(texts); get_loss(loss); check_weights(weights, counts)
     teacher = as_teacher(teacher, max_length, device); lookup = is_static(student)
-    (static_tokenizer if lookup else parse_student)(student, teacher)
-    prompts = as_prompts(prompts, teacher.prompts) if prompts or not lookup \
-        else {r: dict(p, student='') for r,p in as_prompts(None,
-            teacher.prompts).items()} # a mean cannot read a prompt: its offset is solved
+    (static_tokenizer if lookup else parse_student)(student, teacher); mute = lookup and not prompts # a mean cannot read a prompt
+    prompts = {r: dict(p, student='') if mute else p for r,p in as_prompts(prompts, teacher.prompts).items()}
     s = dict(teacher=teacher.fingerprint(prompts), texts=digest, n_texts=counts, prompts=prompts,
         student=student if isinstance(student, str) else f'a {type(student).__name__}', weights=weights, epochs=None if minutes else epochs,
         minutes=minutes, bs=bs, lr=lr or 5e-4, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length or teacher.max_length,
