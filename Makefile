@@ -23,7 +23,7 @@ $(READY): settings.ini setup.py constraints.txt
 	@echo "installing into $(VENV): once, some 2 to 10 minutes, most of them for torch"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) torch
-	@$(PIP) -e '.[demo,api,eval,scale,docs,dev]'
+	@$(PIP) -e '.[demo,api,eval,adapt,onnx,scale,docs,dev]'
 	@touch $@
 
 env: $(READY) ## make the environment

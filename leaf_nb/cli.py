@@ -210,6 +210,103 @@ def _check_index(
     typer.echo(str(r)); _write_json(json, dict(verdict=r.verdict, **r.figures))
     if r.verdict!='fits': raise typer.Exit(4)
 
+# %% ../nbs/14_cli.ipynb #ab2e283a
+@command
+def _adapt(
+    leaf:Path, # Folder of the base: what distill made
+    task:str=..., # retrieval, text-matching, clustering or classification
+    data:list[Path]=..., # Files with the task's columns: query, document | sentence1, sentence2[, score] | text | text, label
+    out:Path=..., # Folder: the base, and adapters/NAME
+    name:str=None, # Of the adapter; default: the task
+    teacher:str=None, # Default: the one the leaf remembers
+    steps:int=500, # Gradient steps
+    bs:int=64, # Rows a step
+    lr:float=None, # Peak learning rate; default: ten times the paper's
+    max_length:int=128, # Tokens a text
+    mine:int=0, # Retrieval: hard negatives to find for each query
+    dims:str=None, # Matryoshka sizes, as 384,128,64
+    theta:float=None, # Base of rotary positions with this adapter
+    seed:int=0, # Of everything
+    overwrite:bool=False, # Train an adapter that is there anew
+    json:Path=None, # Write its settings and history there
+):
+    "Train a LoRA adapter for a TASK on LEAF, which stays as it is. Afterwards OUT/adapters/NAME is a leaf like any other: leaf evaluate OUT/adapters/NAME ..."
+    from leaf_nb.adapt import adapt
+    a = adapt(leaf, task, data[0] if len(data)==1 else {d.name: d for d in data}, out, name=name, teacher=teacher, steps=steps, bs=bs,
+        lr=lr,
+        max_length=max_length, mine=mine, dims=_as_dims(dims) or (), theta=theta, seed=seed, overwrite=overwrite)
+    first,last = a.info['history'][0],a.info['history'][-1]; seen = [k for k in first if k not in ('step','seconds')]
+    typer.echo(f"{a.path}: "+'; '.join(f"{k} {first[k]:.3f} -> {last[k]:.3f}" for k in seen)+' on held-out rows')
+    _write_json(json, dict(settings=a.info['settings'], history=a.info['history']))
+
+@command
+def _export(
+    leaf:Path, # Folder of the leaf, or of one of its adapters
+    router:Path=None, # New folder: leaf for queries and teacher for documents, in one sentence-transformers model
+    query_encoder:Path=None, # New folder: the query side alone, its prompt as default
+    servers:Path=None, # New folder: with the module names that servers look for
+    onnx:Path=None, # New folder: one graph from token ids to the final vector, with its tokenizer
+    dim:int=None, # For --onnx: dimensions to keep, the first
+    card:bool=False, # Write README.md into the leaf's folder, from what was measured
+    license:str=None, # For --card: identifier of the leaf's licence, as apache-2.0
+    teacher:str=None, # Default: the one the leaf remembers
+    trust_remote_code:bool=False, # For --router: a teacher may bring its own code
+    json:Path=None, # Write the figures of --onnx there
+):
+    "Send LEAF out: as a pair, alone, for servers, as an ONNX graph, with a card."
+    from leaf_nb import export as e
+    if not (router or query_encoder or servers or onnx or card):
+        raise ValueError('Nothing to make: wanted --router DIR, --query-encoder DIR, --servers DIR, --onnx DIR or --card.')
+    for make,d,use in ((lambda: e.asymmetric(leaf, teacher, trust_remote_code), router, 'encode_query, encode_document'),
+        (lambda: e.query_encoder(leaf), query_encoder, 'encode')):
+        if d: e.save_whole(make(), d); typer.echo(f"{d}: SentenceTransformer({str(d)!r}), {use}")
+    if servers: typer.echo(f"{servers}: {', '.join(e.for_servers(leaf, servers))}. Then ask it: leaf check-server {leaf} URL")
+    if onnx: t = e.to_onnx(leaf, onnx, dim); typer.echo(f"{onnx}:\n{t.to_string()}"); _write_json(json, _records(t.reset_index()))
+    if card: from leaf_nb.card import save_card; typer.echo(str(save_card(leaf, license=license)))
+
+@command
+def _check_server(
+    leaf:Path, # Folder of the leaf
+    url:str, # OpenAI's API (.../v1) or text-embeddings-inference's (.../embed)
+    model:str=None, # Which of its models
+    key:str=None, # The environment variable that holds the key
+    role:str='query', # Which prompt of the leaf goes before the texts
+    json:Path=None, # Write the figures there
+):
+    "Does a live server give LEAF's vectors? Exit code 4 if not, with what it does instead."
+    from leaf_nb.serve import check_server
+    r = check_server(leaf, url, model, key, role); typer.echo(str(r)); _write_json(json, dict(verdict=r.verdict, **r.figures))
+    if r.verdict!='equal': raise typer.Exit(4)
+
+@command
+def _search(
+    leaf:Path, # Folder of the leaf
+    corpus:list[Path], # Files of documents, or a folder in BEIR layout
+    query:list[str]=None, # What to look for; without it, lines are read from the terminal
+    k:int=5, # Documents a query
+    teacher:str=None, # Default: the one the leaf remembers
+    cache:Path=None, # Folder of the documents' vectors; default: beside the corpus
+    column:str='text', # Where the text is, if the files have columns
+    json:Path=None, # Write the results there
+):
+    "Search CORPUS: documents by the teacher, once; queries by LEAF."
+    from leaf_nb.serve import Searcher
+    find,found = Searcher(leaf, corpus[0] if len(corpus)==1 else list(corpus), teacher, cache, column),{}
+    for q in query or _lines():
+        d = found[q] = find(q, k)
+        typer.echo(f"\n{q}  ({1000*find.seconds['query']:.0f} ms to embed, {1000*find.seconds['search']:.0f} ms to search "
+            f"{len(find.documents):,})")
+        for i,r in d.iterrows(): typer.echo(f"{r.score:6.3f}  {' '.join(r.document.split())[:100]}")
+    _write_json(json, {q: [dict(row=int(i), score=float(r.score), document=r.document) for i,r in d.iterrows()] for q,d in found.items()})
+
+def _lines():
+    "Queries from the terminal, until it ends or one is empty"
+    import sys
+    while True:
+        if sys.stdin.isatty(): typer.echo('query: ', nl=False)
+        if not (q := sys.stdin.readline().strip()): return
+        yield q
+
 # %% ../nbs/14_cli.ipynb #a0e70281
 def _plots(out, leaf, r):
     "Quality against time, and retention by mode"

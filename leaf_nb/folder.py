@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['checkpoints', 'save_checkpoint', 'load_checkpoint', 'load_optimizers', 'Leaf', 'load_leaf', 'open_run', 'save_final']
 
-# %% ../nbs/07c_folder.ipynb #ff88851d
+# %% ../nbs/07c_folder.ipynb #1e8705fa
 import json, shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 import matplotlib.pyplot as plt, pandas as pd, torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from .adapters import load_adapter
 from .store import differences, write_atomic
 
 # %% ../nbs/07c_folder.ipynb #d8c830c8
@@ -64,7 +65,7 @@ def load_optimizers(
             if int(at)==o: sd['state'].setdefault(int(i), {})[k] = int(v) if k=='step' and type(opt).__name__=='SparseAdam' else v
         opt.load_state_dict(sd)
 
-# %% ../nbs/07c_folder.ipynb #c3809687
+# %% ../nbs/07c_folder.ipynb #8a8ff903
 @dataclass
 class Leaf:
     "A distilled model, how it came about, and what its folder remembers"
@@ -91,13 +92,17 @@ class Leaf:
         return f"Leaf({str(self.path)!r}" + (f", cosine {h[-1]['cosine']:.3f} after {h[-1]['step']} steps)" if h else ')')
 
 def load_leaf(
-    leaf, # A folder, a SentenceTransformer or a `Leaf`
+    leaf, # A folder, one of its `adapters/<name>`, a SentenceTransformer or a `Leaf`
     device:str|None=None, # Where the model goes
 ) -> Leaf:
-    "A leaf from its folder; raises `FileNotFoundError` if there is no model in it"
+    "A leaf from its folder, with an adapter switched on if it is one's; raises `FileNotFoundError` if there is no model in it, `ValueError` for an adapter of another base"
     if isinstance(leaf, Leaf): return leaf
     if isinstance(leaf, SentenceTransformer): return Leaf(leaf)
     path = Path(leaf)
+    if (path/'adapter.json').exists():
+        base = load_leaf(path.parent.parent, device); meta = load_adapter(base.model, path); sides = base.info.get('prompts') or {}
+        prompts = {r: dict(sides.get(r, dict(teacher='')), student=base.model.prompts.get(r) or '') for r in ('document','query')}
+        return Leaf(base.model, path, base.info | meta | dict(prompts=prompts))
     if not (path/'modules.json').exists():
         raise FileNotFoundError(f"No model in {path}: wanted a folder that distill or SentenceTransformer.save made. "
             f"{'Its training has not finished: run distill again to continue.' if (path/'leaf.json').exists() else 'Check the path.'}")

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['taps', 'can_embed', 'solve_embeddings', 'bridge', 'parse_student', 'check_fit', 'make_student']
 
-# %% ../nbs/06b_solve.ipynb #99039ad1
+# %% ../nbs/06b_solve.ipynb #750387c9
 import copy, re
 from contextlib import contextmanager
 import numpy as np, torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+from .metrics import cosine
 from leaf_nb.student import (Ridge, add_head, check_layers, choose_layers, find_layers, head_of, own_head, prune, solve_head, states,
     token_features)
-from .teacher import as_teacher, autocast, is_normalized
+from .teacher import as_teacher, autocast, encode, is_normalized
 
 # %% ../nbs/06b_solve.ipynb #46beb97b
 def _tail(layer):
@@ -137,7 +138,7 @@ def check_fit(
         raise ValueError(f"The teacher's vectors are {'' if normalized else 'not '}normalised, the student's are "
             f"{'not ' if normalized else ''}. Leave out its Dense and Normalize, and what fits is added.")
 
-# %% ../nbs/06b_solve.ipynb #035db2c6
+# %% ../nbs/06b_solve.ipynb #435c0ee4
 def make_student(
     student, # Anything `parse_student` takes
     teacher, # Anything `as_teacher` takes; must have layers for 'prune'
@@ -147,8 +148,10 @@ def make_student(
     max_length:int|None=None, # Tokens a text in the sample
     n_choose:int=500, # Texts used to choose layers
     n_bridge:int=1500, # Texts used to bridge what is left out
-) -> tuple[SentenceTransformer,dict]: # The student, head solved; what was decided
-    "A student for these vectors, ready to train. Raises as `parse_student` does, and `ValueError` for widths or normalisation that do not fit"
+    head:str='solved', # 'solved', 'kept' as it comes (a phase that continues another), or 'none' (a plain transformer, for equal widths)
+) -> tuple[SentenceTransformer,dict]: # The student; what was decided
+    "A student for these vectors, ready to train. Raises as `parse_student` does, and `ValueError` for a head, widths or normalisation that do not fit"
+    if head not in ('solved','kept','none'): raise ValueError(f"head: saw {head!r}, wanted 'solved', 'kept' or 'none'.")
     vectors = np.asarray(vectors, np.float32); norm = is_normalized(vectors); info = dict(normalize=norm, bias=bias)
     want = parse_student(student, teacher); model = as_teacher(teacher).model if isinstance(want, (int,list)) else None
     if isinstance(want, int) and can_embed(model): n = len(getattr(*find_layers(model))); want = list(range(n-want, n))
@@ -159,8 +162,12 @@ def make_student(
     if model:
         info |= dict(layers=list(want), words=solve_embeddings(body, model, want[0], texts, max_length=max_length),
             bridged=bridge(body, model, want, texts[:n_bridge], max_length=max_length))
-    leaf = body if any(isinstance(m, Dense) for m in body) else add_head(body, dim := vectors.shape[1], bias, norm)
-    if model and (own := own_head(model, dim)) is not None: head_of(leaf).linear.weight.data.copy_(torch.from_numpy(own.T))
-    check_fit(leaf, vectors.shape[1], norm)
-    info['start_cosine'] = solve_head(leaf, states(leaf, texts, max_length=max_length), vectors)
+    dim = vectors.shape[1]; plain = [m for m in body if not isinstance(m, (Dense,Normalize))]
+    if head=='none':
+        leaf = SentenceTransformer(modules=[*plain, *([Normalize()] if norm else [])], prompts=dict(body.prompts), device=str(body.device))
+    else: leaf = body if any(isinstance(m, Dense) for m in body) else add_head(body, dim, bias, norm)
+    if model and head!='none' and (own := own_head(model, dim)) is not None: head_of(leaf).linear.weight.data.copy_(torch.from_numpy(own.T))
+    check_fit(leaf, dim, norm)
+    if head=='solved': info['start_cosine'] = solve_head(leaf, states(leaf, texts, max_length=max_length), vectors)
+    else: info['start_cosine'] = float(cosine(encode(leaf, texts, max_length=max_length), vectors).mean())
     return leaf, info

@@ -279,13 +279,15 @@ class Teacher:
 
     def __repr__(self): return f"Teacher({self.name!r}, max_length={self.max_length})"
 
-# %% ../nbs/02_teacher.ipynb #bd6d6406
+# %% ../nbs/02_teacher.ipynb #bd6014f3
 def hash_weights(
     model:torch.nn.Module, # Any module
+    adapters:bool=True, # With its adapters; False: what it would be without them
 ) -> str: # First 16 hex digits of a SHA-256
     "A digest of the names and values of all parameters and buffers"
-    h = hashlib.sha256()
-    for k,v in sorted(model.state_dict().items()):
+    h,state = hashlib.sha256(),model.state_dict()
+    if not adapters: state = {k.replace('.base_layer.', '.'): v for k,v in state.items() if '.lora_' not in k}
+    for k,v in sorted(state.items()):
         h.update(f'{k}{tuple(v.shape)}{v.dtype}'.encode())
         h.update(v.detach().cpu().contiguous().view(torch.uint8).numpy().data if v.numel() else b'')
     return h.hexdigest()[:16]

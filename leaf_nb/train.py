@@ -266,7 +266,7 @@ def score_line(
     x,y = np.einsum('nd,nkd->nk', t, t[at]).ravel(), np.einsum('nd,nkd->nk', s, t[at]).ravel()
     slope,offset = np.polyfit(x, y, 1); return dict(slope=float(slope), offset=float(offset), correlation=float(np.corrcoef(x, y)[0,1]))
 
-# %% ../nbs/08_train.ipynb #c0a00428
+# %% ../nbs/08_train.ipynb #ff756c9b
 def check_weights(
     weights:dict|None, # source -> how often an epoch sees it
     counts:dict, # source -> how many texts, from `count_texts`
@@ -284,12 +284,13 @@ def _begin(teacher, student, ds, vectors, sources, s):
     "A new student, solved on a sample of the rows that are not held out, with its prompts; raises `ValueError` if vectors and texts do not belong together"
     at = np.random.default_rng((s['seed'], 1)).permutation(np.concatenate(sources))[:s['n_solve']]
     own = {r: p['student'] for r,p in s['prompts'].items()}; some = ds[at.tolist()]; v = vectors[at].astype(np.float32)
-    leaf,made = make_student(student, teacher, [own[r]+t for r,t in zip(some['role'], some['text'])], v, s['bias'], s['max_length'])
+    leaf,made = make_student(student, teacher, [own[r]+t for r,t in zip(some['role'], some['text'])], v, s['bias'], s['max_length'],
+        head=s.get('head', 'solved'))
     check_match(made['start_cosine'], v)
     leaf.prompts = {r: p for r,p in own.items() if p}
     return leaf, made
 
-# %% ../nbs/08_train.ipynb #1c1aaab8
+# %% ../nbs/08_train.ipynb #68f1634d
 def distill(
     teacher, # Anything `as_teacher` takes; its vectors are the targets
     texts, # As in `streams`: texts, or texts by role, or by role and source
@@ -311,6 +312,7 @@ def distill(
     precision:str|None=None, # 'bf16' or 'fp32'; None: bf16 where the processor has units for it
     seed:int=0, # Of split and batch order
     bias:bool=True, # W_out with an offset
+    head:str='solved', # 'kept': go on with the student's own; 'none': a plain transformer, for equal widths
     n_solve:int=4000, # Texts on which head and layers are solved
     n_val:int=500, # Texts held out for the cosine, at most a tenth
     n_units:int=100_000, # Static: words and phrases added to the vocabulary, at most
@@ -334,7 +336,7 @@ def distill(
         student=student if isinstance(student, str) else f'a {type(student).__name__}', weights=weights, epochs=None if minutes else epochs,
         minutes=minutes, bs=bs, lr=lr or 5e-4, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length or teacher.max_length,
         loss=loss if isinstance(loss, str) else f'{loss.__module__}.{loss.__qualname__}', precision=precision, seed=seed, bias=bias,
-        n_solve=n_solve, n_val=n_val, patience=patience) | (dict(n_units=n_units) if lookup else {})
+        n_solve=n_solve, n_val=n_val, patience=patience) | (dict(n_units=n_units) if lookup else {}) | (dict(head=head) if head!='solved' else {})
     acc = Accelerator(device_placement=False, log_with=log_with, project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))]) # the others wait as long as embedding takes
     out = Path(broadcast_object_list([str(out or tempfile.mkdtemp(prefix='leaf-'))])[0]); cache = Path(cache) if cache else out/'vectors'
