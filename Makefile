@@ -34,7 +34,7 @@ demo: $(READY) ## distil a leaf from the offline teacher and measure it
 test: $(READY) ## test the notebooks and tests/; `make test FLAGS="slow cuda" WORKERS=1` on a GPU
 	@$(OFFLINE) $(BIN)/python tools/nbtest.py --flags "$(FLAGS)" --n_workers $(WORKERS) --limit $(LIMIT)
 
-docs: $(READY) ## render the notebooks to _docs
+docs: $(READY) ## build the site in _docs, and check its links, pictures and sizes
 	@$(OFFLINE) $(BIN)/python tools/docs.py
 
 readme: $(READY) ## write README.md from nbs/index.ipynb

@@ -1,131 +1,184 @@
-"Render the notebooks to `_docs`: plain pages that need neither quarto nor a script nor a network"
-import os, re, shutil, sys
+"Render the notebooks to `_docs` with Sphinx, then check what came out; nothing is fetched, and no cell is run"
+import ast, os, re, shutil, sys
+from collections import defaultdict
+from html.parser import HTMLParser
+from importlib import import_module
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-import yaml
+import nbformat
 from execnb.nbio import mk_cell, read_nb
 from fastcore.script import call_parse
-from latex2mathml.converter import convert
-from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbdev.config import get_config
-from nbdev.doclinks import _nbpath2html
-from nbdev.serve import proc_nbs
-from pygments.formatters import HtmlFormatter
+from nbdev.doclinks import _nbpath2html, nbglob
+from nbdev.process import Processor
+from nbdev.processors import FilterDefaults, _default_exp, _show_docs, exec_show_docs
+from nbdev.showdoc import show_doc
+from sphinx.cmd.build import build_main
 
 from readme import tidy
 
-class _Math(IPythonRenderer):
-    "Equations as MathML, which browsers draw by themselves"
-    def block_math(self, body): return convert(body, display='block')
-    def inline_math(self, body): return convert(body)
-    def latex_environment(self, name, body): return convert(rf'\begin{{{name}}}{body}\end{{{name}}}', display='block')
+max_bytes = 1_000_000 # of a page with its pictures
 
-class _Html(HTMLExporter):
-    def default_filters(self):
-        yield from super().default_filters()
-        yield 'markdown2html', lambda s: MarkdownWithMath(renderer=_Math(escape=False)).render(s)
+def label(exp, name):
+    "The place of `name` of the module `exp`. Sphinx does not tell capitals apart, so they are marked"
+    return exp + '.' + re.sub('[A-Z]', lambda m: '^'+m[0].lower(), name)
 
-def _md(cell):
-    "The markdown that a `show_doc` cell printed, else nothing"
-    if cell.cell_type=='code' and 'output: asis' in cell.source:
-        return ''.join(''.join(o.data['text/markdown']) for o in cell.outputs if 'text/markdown' in o.get('data',{}))
+class _ApiDocs(Processor):
+    "`show_doc` cells as markdown. nbdev runs the imports and the exported cells of a notebook first; to import its module is enough"
+    def begin(self):
+        self.exp,self.nb.shown_ = _default_exp(self.nb),[]
+        if self.exp: self.module = import_module(f'{get_config().lib_name}.{self.exp}')
 
-def body(f):
-    "Title of the processed notebook `f`, and its page"
-    nb,fm,cells = read_nb(f),{},[]
-    for c in nb.cells:
-        if c.cell_type=='raw' and c.source.startswith('---'): fm = yaml.safe_load(c.source.strip().strip('-'))
-        elif c.source.startswith('<!-- WARNING'): continue
-        else: cells.append(c if (md := _md(c)) is None else mk_cell(md, 'markdown'))
-    title = fm.get('title', f.stem)
-    nb.cells = [mk_cell(f"# {title}\n\n> {fm.get('description','')}".rstrip('> \n'), 'markdown'), *cells]
-    exp = _Html(template_name='basic', exclude_input_prompt=True, exclude_output_prompt=True)
-    return title, exp.from_notebook_node(tidy(nb))[0]
+    def _doc(self, call):
+        name = ast.unparse(call.value.args[0])
+        kw = dict(dict(name=name), **{k.arg: ast.literal_eval(k.value) for k in call.value.keywords})
+        self.nb.shown_.append(name)
+        return f'({label(self.exp, name)})=\n{show_doc(attrgetter(name)(self.module), **kw).data}'
 
-class Site:
-    "Where everything is on the pages, so that links can be set right and checked"
-    def __init__(self,
-        cfg, # Settings of the project
-        pages, # Page address to the part of it that was rendered
-    ):
-        self.cfg,self.base,self.bad = cfg,f'{cfg.doc_host}{cfg.doc_baseurl}/',[]
-        self.ids = {p: {i.lower():i for i in re.findall(r'\bid="([^"]+)"', h)} for p,h in pages.items()}
+    def __call__(self, cell):
+        if cell.cell_type!='code' or not (calls := _show_docs(cell.parsed_() or [])): return
+        md = '\n\n'.join(map(self._doc, calls))
+        cell.clear()
+        cell.update(mk_cell(md, 'markdown', api_=True))
 
-    def link(self, page, attr, u):
-        "`u`, found on `page`, as it has to be written there"
-        up = '../'*page.count('/')
-        if u.startswith(self.base): return up + self.inside(page, u.removeprefix(self.base))
-        if re.match(r'[a-z]+:|//', u): return u
-        path,_,frag = u.partition('#')
-        if not path: return '#' + self.inside(page, f'{page}#{frag}').partition('#')[2]
-        root = self.cfg.config_path
-        f = (self.cfg.nbs_path/Path(page).parent/path).resolve()
-        if not f.is_relative_to(self.cfg.nbs_path): return self.outside(page, attr, f.relative_to(root), up)
-        rel = f.relative_to(self.cfg.nbs_path)
-        if f.suffix=='.ipynb': rel = _nbpath2html(rel)
-        return up + self.inside(page, rel.as_posix()+('#'+frag if frag else ''))
+class _Filters(FilterDefaults):
+    def base_procs(self): return [_ApiDocs if p is exec_show_docs else p for p in super().base_procs()]
 
-    def inside(self, page, u):
-        "`u` relative to the folder of the site; a part that has no place of its own is sought in what it belongs to"
-        path,_,frag = u.partition('#')
-        ids = self.ids.get(path, {})
-        if path not in self.ids and not (self.cfg.nbs_path/path).exists(): self.bad.append((page, u))
-        if not frag: return path
-        found = ids.get(frag.lower()) or ids.get(frag.lower().rpartition('.')[0])
-        if not found: self.bad.append((page, u))
-        return f'{path}#{found or frag}'
+def alt(src, before):
+    "What the figure of the code `src` is called: its `fig-alt`, what stands on its axes, or how the text `before` it ends"
+    if m := re.search(r'^#\s*\|\s*fig-alt:\s*(.+)', src, re.M): return m[1].strip('"\' ')
+    said = defaultdict(dict)
+    for k,_,s in re.findall(r'\b(?:set_)?(title|xlabel|ylabel)\s*[=(]\s*(["\'])(.+?)\2', src): said[k][s] = 1
+    said = {k: ', '.join(v) for k,v in said.items()}
+    axes = ' against '.join(said[k] for k in ('ylabel','xlabel') if k in said)
+    if said: return 'Figure. ' + ': '.join(filter(None, [said.get('title'), axes]))
+    return 'Figure. ' + re.split(r'(?<=[.?:])\s+(?=[A-Z`*])', re.sub(r'\]\([^)]*\)|[*`\[#]', '', before).strip())[-1]
 
-    def outside(self, page, attr, rel, up):
-        "A file of the project that is no page: pictures come along, the rest is read in the repository"
-        src,dest = self.cfg.config_path/rel, self.cfg.doc_path/rel
-        if not src.exists(): self.bad.append((page, str(rel)))
-        if attr=='href' or not src.exists(): return f'{self.cfg.git_url}/blob/{self.cfg.branch}/{rel.as_posix()}'
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(src, dest)
-        return up+rel.as_posix()
+def settle(s):
+    "`s` as a terminal leaves it, without the progress bars of other libraries, which name no unit of their own, and the code that warned"
+    s = re.sub(r'^\S+:\d+: (\w*Warning: .*)\n  .*$', r'\1', s, flags=re.M)
+    lines = [l.rpartition('\r')[2] for l in s.replace('\r\n', '\n').split('\n')]
+    return '\n'.join(l for l in lines if not re.search(r'[\d?](it|s/it| examples)(/s)?\]$', l.rstrip()))
 
-css = HtmlFormatter().get_style_defs('.highlight') + '''
-body { display: flex; gap: 2em; margin: 1em; font: 16px/1.55 sans-serif; color: #222 }
-nav { flex: none; width: 13em; position: sticky; top: 1em; align-self: start } nav a { display: block } nav b { display: block; margin-top: 1em }
-main { max-width: 50em; min-width: 0 } a { color: #0a58a6; text-decoration: none } a.anchor-link { visibility: hidden } :hover>a.anchor-link { visibility: visible }
-pre { padding: .6em; overflow-x: auto; background: #f6f7f8; font-size: 14px; line-height: 1.4 } .jp-OutputArea pre { background: none; border-left: 3px solid #ddd }
-table { border-collapse: collapse; font-size: 14px } td, th { border: 1px solid #ddd; padding: .25em .6em; text-align: left; vertical-align: top }
-img { max-width: 100% } blockquote { margin-left: 0; padding-left: 1em; border-left: 3px solid #ccc; color: #555 }
-@media (max-width: 700px) { body { display: block } nav { position: static } }'''
+def process(f):
+    "The notebook `f` as its page shows it (directives obeyed, API tables made, names linked), and the names documented there"
+    p = _Filters().nb_proc(read_nb(f))
+    p.process()
+    fm,before = p.nb.frontmatter_,''
+    for c in p.nb.cells:
+        if c.cell_type=='markdown': before = before if c.get('api_') else c.source
+        elif c.cell_type=='code': c.metadata['mystnb'] = {'image': {'alt': alt(c.source, before)}}
+        for o in c.get('outputs', []):
+            if o.output_type=='stream': o.text = settle(''.join(o.text))
+            if h := o.get('data', {}).get('text/html'): o.data['text/html'] = re.sub(r'<style.*?</style>\n?', '', ''.join(h), flags=re.S)
+        if 'outputs' in c: c.outputs = [o for o in c.outputs if o.get('text')!='']
+    head = f"# {fm.get('title', f.stem)}\n\n> {fm.get('description','')}".rstrip('> \n')
+    p.nb.cells = [mk_cell(head, 'markdown'), *(c for c in p.nb.cells if not c.source.startswith('<!-- WARNING'))]
+    return tidy(p.nb),p.nb.shown_
 
-html = '''<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<link rel="stylesheet" href="{up}style.css"></head>
-<body><nav>{nav}</nav><main>{body}</main></body></html>
-'''
+class Links:
+    "Where a link of a notebook leads on the site"
+    def __init__(self, cfg, shown): # `shown`: path in the folder of notebooks -> the names documented there
+        self.cfg,self.base = cfg,f'{cfg.doc_host}{cfg.doc_baseurl}/'
+        self.pages = {_nbpath2html(f).with_suffix('').as_posix(): (f, names) for f,names in shown.items()}
 
-def nav(titles, up):
-    "Links to all pages in the order of the notebooks, folder by folder"
-    res,folder = [],Path('.')
-    for p,t in titles.items():
-        if Path(p).parent!=folder: res.append(f'<b>{Path(p).parent}</b>')
-        folder = Path(p).parent
-        res.append(f'<a href="{up}{p}">{t}</a>')
-    return '\n'.join(res)
+    def api(self, text, path, frag, page):
+        "The place on the site for nbdev's address of the name `text`; a method that is not shown is found at its class"
+        if path not in self.pages: return f'{self.base}{path}.html'
+        f,names = self.pages[path]
+        for want in (frag, frag.partition('.')[0]):
+            found = [n for n in names if n.lower()==want]
+            if found: return '#' + label(Path(path).name, text if text in found else found[0])
+        return os.path.relpath(f, page.parent)
+
+    def file(self, u, page):
+        "A file of the project that is no page is read in the repository"
+        f = (self.cfg.nbs_path/page.parent/u).resolve()
+        if f.is_relative_to(self.cfg.nbs_path) or not f.is_relative_to(self.cfg.config_path): return u
+        return f'{self.cfg.git_url}/blob/{self.cfg.branch}/{f.relative_to(self.cfg.config_path).as_posix()}'
+
+    def __call__(self, md, page):
+        md = re.sub(r'!\[([^\]]*)\]\(https?:[^)]*\)', r'\1', md) # a badge is fetched from elsewhere: its words will do
+        name = rf'\[`([^`]+)`\]\({re.escape(self.base)}([\w/]+)\.html#?([\w.]*)\)'
+        md = re.sub(name, lambda m: f'[`{m[1]}`]({self.api(*m.groups(), page)})', md)
+        md = re.sub(r'^#+ .*', lambda m: re.sub(r'\[(`[^`]+`)\]\([^)]*\)', r'\1', m[0]), md, flags=re.M) # a heading is no link
+        return re.sub(r'(?<=\]\()\.\./[^)\s]+', lambda m: self.file(m[0], page), md)
+
+def toctree(pages, *options):
+    "A cell that puts `pages` into the sidebar"
+    lines = ['```{toctree}', ':hidden:', *options, '', *(p.with_suffix('').as_posix() for p in pages), '```']
+    return nbformat.v4.new_markdown_cell('\n'.join(lines))
+
+def road(nbs):
+    "Tables of contents: 01b and 01c stand below 01, the rest by number, folders after"
+    for folder,fs in groupby((f for f in nbs if f.stem!='index'), key=lambda f: f.parent):
+        stations = [list(g) for _,g in groupby(fs, key=lambda f: re.match(r'\d*', f.name)[0] or f.name)]
+        nbs[Path('index.ipynb')].cells.append(toctree([g[0] for g in stations], *[f':caption: {folder.name}']*bool(folder.name)))
+        for head,*rest in stations:
+            if rest: nbs[head].cells.append(toctree([f.relative_to(folder) for f in rest]))
+
+class _Page(HTMLParser):
+    "The places on a page, and what it refers to"
+    def __init__(self, f):
+        super().__init__()
+        self.ids,self.refs,self.mute = set(),[],[]
+        self.feed(f.read_text(encoding='utf-8'))
+
+    def handle_starttag(self, tag, attrs):
+        d = dict(attrs)
+        self.ids |= {d.get('id'), d.get('name')}
+        self.refs += [(tag, d[k]) for k in ('href','src') if d.get(k)]
+        if tag=='img' and not (d.get('alt') or '').strip(): self.mute.append(d.get('src'))
+
+def faults(dest):
+    "What is wrong with the site in `dest`, a line each"
+    pages = {f.resolve(): _Page(f) for f in sorted(dest.rglob('*.html'))}
+    for f,p in pages.items():
+        name,size = f.relative_to(dest.resolve()),f.stat().st_size
+        for src in p.mute: yield f'{name}: no alternative text: {src}'
+        for tag,u in set(p.refs):
+            path,frag = unquote(urlsplit(u).path),unquote(urlsplit(u).fragment)
+            to = (f.parent/path).resolve() if path else f
+            if re.match(r'[a-z]+:|//', u):
+                if tag!='a' and not u.startswith('data:'): yield f'{name}: fetched from elsewhere: {u}'
+            elif not to.is_file(): yield f'{name}: no such file: {u}'
+            elif frag and to in pages and frag not in pages[to].ids: yield f'{name}: no such place: {u}'
+            elif tag=='img': size += to.stat().st_size
+        if size>max_bytes: yield f'{name}: {size:,} bytes, {max_bytes:,} at most'
+    for f in dest.rglob('*.css'):
+        for u in re.findall(r'(?:@import|url\()\s*["\']?(?:https?:)?//[^"\')\s]+', f.read_text(encoding='utf-8')): yield f'{f.name}: {u}'
+
+def forward(dest, f):
+    "nbdev knows a page without its number: that address leads on, to the same name"
+    old,new = dest/_nbpath2html(f),f.with_suffix('.html').name
+    if old.exists(): return
+    to = f'"{new}"+location.hash.replace("#","#{old.stem}-").replace(/[._]+/g,"-").replace(/-$/,"")'
+    old.write_text(f'<!doctype html><meta charset="utf-8"><title>{new}</title><p><a href="{new}">{new}</a></p>\n'
+        f'<script>location.replace({to})</script>\n', encoding='utf-8')
 
 @call_parse
 def main():
-    "Process the notebooks, render them, and check every link between them"
+    "Process the notebooks, build the site, check it"
     cfg = get_config()
-    os.chdir(cfg.config_path)
-    proc = proc_nbs(cfg.nbs_path.name, force=True) # relative: nbdev passes over files in a hidden folder, however far up
-    files = sorted((f.relative_to(proc) for f in proc.rglob('*.ipynb')), key=lambda f: (len(f.parts), f.stem!='index', f))
-    done = {_nbpath2html(f).as_posix(): body(proc/f) for f in files}
-    site,titles = Site(cfg, {p:h for p,(_,h) in done.items()}), {p:t for p,(t,_) in done.items()}
-    shutil.rmtree(cfg.doc_path, ignore_errors=True)
-    shutil.copytree(proc, cfg.doc_path, ignore=shutil.ignore_patterns('*.ipynb'))
-    for p,(t,h) in done.items():
-        h = re.sub(r'\b(href|src)="([^"]+)"', lambda m: f'{m[1]}="{site.link(p, m[1], m[2])}"', h)
-        up = '../'*p.count('/')
-        (cfg.doc_path/p).write_text(html.format(title=t, up=up, nav=nav(titles, up), body=h), encoding='utf-8')
-    (cfg.doc_path/'style.css').write_text(css)
-    (cfg.doc_path/'.nojekyll').touch() # GitHub Pages then serves the files as they are
-    for p,u in site.bad: print(f'{p}: no such place: {u}')
-    print(f'{len(done)} pages in {cfg.doc_path}, {len(site.bad)} broken links')
-    sys.exit(0 if done and not site.bad else 1)
+    proc,dest = cfg.config_path/'_proc',cfg.doc_path
+    for d in (proc, dest): shutil.rmtree(d, ignore_errors=True)
+    files = sorted((f.relative_to(cfg.nbs_path) for f in nbglob(cfg.nbs_path, as_path=True)), key=lambda f: (len(f.parts), f))
+    done = {f: process(cfg.nbs_path/f) for f in files}
+    nbs,link = {f: nb for f,(nb,_) in done.items()},Links(cfg, {f: names for f,(_,names) in done.items()})
+    road(nbs)
+    src,out = proc/'nbs',proc/'html'
+    shutil.copytree(cfg.nbs_path, src, ignore=shutil.ignore_patterns('*.ipynb', '.*', '_*')) # pictures
+    for f,nb in nbs.items():
+        for c in nb.cells:
+            if c.cell_type=='markdown': c.source = link(c.source, f)
+        nbformat.write(nb, src/f)
+    rc = build_main(['-q', '-W', '-E', '-c', str(Path(__file__).parent/'site'), '-d', str(proc/'doctrees'), str(src), str(out)])
+    if rc: sys.exit(rc)
+    shutil.move(out, dest)
+    for f in files: forward(dest, f)
+    bad = sorted(faults(dest))
+    print('\n'.join([*bad, f'{len(files)} pages in {dest}, {len(bad)} faults']))
+    sys.exit(1 if bad or not files else 0)

@@ -20,7 +20,7 @@ def _show(c):
     if c.cell_type!='code': return c.cell_type=='markdown'
     d = {k.rstrip(':'): v for k,v in extract_directives(c, remove=False).items()}
     off = {k for k,v in d.items() if v==['false']}
-    if 'echo' in off: c.metadata['transient'] = {'remove_source': True} # nbconvert's own word for it
+    if 'echo' in off: c.metadata |= {'transient': {'remove_source': True}, 'tags': ['remove-input']} # nbconvert's own word, myst-nb's
     if 'output' in off: c.outputs = []
     c.source = re.sub(r'^\s*#\s*\|.*\n?', '', c.source, flags=re.M).strip()
     return not (_hidden & d.keys() or 'include' in off) and bool(c.source or c.outputs)
