@@ -108,6 +108,20 @@ def take_apart(
     return {r: _with_prompts(copy.deepcopy([*ms, *[*model][1:]]), {k: p for k,p in (model.prompts or {}).items() if k==r and p}, model)
         for r,ms in model[0].sub_modules.items()}
 
+# %% ../nbs/12_export.ipynb #b98625e5
+_POOLS = dict(cls_token='cls', mean_tokens='mean', max_tokens='max', mean_sqrt_len_tokens='mean_sqrt_len_tokens',
+    weightedmean_tokens='weightedmean', lasttoken='lasttoken')
+
+PROBES = ['How do I reset my password?', 'The mitochondrion is the powerhouse of the cell.',
+    'Ein Satz über Äpfel, naïve Ærger — und 東京タワー 🌲', '', ' ', '\u2603\u2603\u2603', 'x'*300,
+    'def f(x): return {"a": [1, 2.5e-3], "b": None}  # noqa', 'again and again '*500, 'Quarterly revenue rose 4.2% to $1.3bn.', 'a', '!!! ??? ...']
+
+def _same(got, want, tolerance, what):
+    "Raise `ValueError` unless two arrays agree"
+    if got.shape!=want.shape or not (d := np.abs(got-want).max())<=tolerance:
+        seen = f'{d:.1e}' if got.shape==want.shape else f'{got.shape} for {want.shape}'
+        raise ValueError(f"{what} differs from the leaf by {seen}, wanted at most {tolerance:.0e}: nothing was written.")
+
 # %% ../nbs/12_export.ipynb #57e0b718
 def _last_norm(body):
     "The normalisation that a transformer ends with, or None"
@@ -161,20 +175,6 @@ def for_servers(
             c.write_text(json.dumps(dict(word_embedding_dimension=dim, **flags, include_prompt=d.get('include_prompt', True)), indent=2))
         _same(SentenceTransformer(str(new), device='cpu').encode(PROBES), want, 1e-5, 'The folder')
     return kinds
-
-# %% ../nbs/12_export.ipynb #b98625e5
-_POOLS = dict(cls_token='cls', mean_tokens='mean', max_tokens='max', mean_sqrt_len_tokens='mean_sqrt_len_tokens',
-    weightedmean_tokens='weightedmean', lasttoken='lasttoken')
-
-PROBES = ['How do I reset my password?', 'The mitochondrion is the powerhouse of the cell.',
-    'Ein Satz über Äpfel, naïve Ærger — und 東京タワー 🌲', '', ' ', '\u2603\u2603\u2603', 'x'*300,
-    'def f(x): return {"a": [1, 2.5e-3], "b": None}  # noqa', 'again and again '*500, 'Quarterly revenue rose 4.2% to $1.3bn.', 'a', '!!! ??? ...']
-
-def _same(got, want, tolerance, what):
-    "Raise `ValueError` unless two arrays agree"
-    if got.shape!=want.shape or not (d := np.abs(got-want).max())<=tolerance:
-        seen = f'{d:.1e}' if got.shape==want.shape else f'{got.shape} for {want.shape}'
-        raise ValueError(f"{what} differs from the leaf by {seen}, wanted at most {tolerance:.0e}: nothing was written.")
 
 # %% ../nbs/12_export.ipynb #abf95236
 class Graph(nn.Module):
