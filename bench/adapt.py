@@ -39,7 +39,7 @@ def few_shot(leaf, train, test, shots=8, draws=10):
     "Share of draws in which each text of `test` is classified right: logistic regression on a few texts of each label, as mteb does"
     e = embedder(leaf.model, leaf.info.get('prompts'), MAX); a,b = (e(d.text.tolist(), 'document') for d in (train, test)); right = np.zeros(len(test))
     for i in range(draws):
-        at = train.groupby('label').sample(shots, random_state=i, replace=False).index; right += LogisticRegression(max_iter=100).fit(a[at], train.label[at]).predict(b)==test.label
+        at = train.groupby('label').sample(min(shots, train.label.value_counts().min()), random_state=i).index; right += LogisticRegression(max_iter=100).fit(a[at], train.label[at]).predict(b)==test.label
     return right/draws
 
 def v_measures(leaf, test, runs=5):

@@ -6,8 +6,8 @@
 __all__ = ['KINDS', 'ROUTES', 'Kind', 'check_kind', 'task_table', 'Part', 'pick', 'components', 'watched', 'drop_projection',
            'Adapting', 'train_adapter', 'mine_negatives', 'adapt', 'long_documents']
 
-# %% ../nbs/11_adapt.ipynb #0e265533
-import json, shutil, time
+# %% ../nbs/11_adapt.ipynb #a9004126
+import json, re, shutil, time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -193,11 +193,16 @@ def _projection(leaf):
     if d is None or not d.exists(): return lambda z: z
     p = Dense.load(str(d)).to(leaf.model.device).requires_grad_(False); return lambda z: p({'sentence_embedding': z})['sentence_embedding']
 
-# %% ../nbs/11_adapt.ipynb #03761f1d
-def _vectors_of(part, model, rows, precision, i):
+# %% ../nbs/11_adapt.ipynb #c0abbf4c
+def _vectors_of(part, model, rows, precision, i=0):
     "Student vectors of rows of column `i`, float32 [n, dim]"
-    ids = part.ids[min(i, len(part.ids)-1)]; x = collate([ids[r] for r in rows], model.tokenizer.pad_token_id, model.device)
+    x = collate([part.ids[i][r] for r in rows], model.tokenizer.pad_token_id, model.device)
     with autocast(model.device, precision): return model(x)['sentence_embedding'].float()
+
+def _columns(part, model, rows, precision):
+    "Student vectors of each column of a step; columns drawn from one list of texts go through together"
+    if len(part.ids)==1: return list(_vectors_of(part, model, np.concatenate(rows), precision).split([len(r) for r in rows]))
+    return [_vectors_of(part, model, r, precision, i) for i,r in enumerate(rows)]
 
 @torch.inference_mode()
 def _whole(part, model, precision, bs=64):
@@ -231,7 +236,7 @@ class Adapting:
     def step(self):
         "One gradient step; raises `FloatingPointError` naming the component that is not finite"
         part,rows,labels = pick(self.parts, self.done, self.seed)
-        z = [_vectors_of(part, self.model, r, self.precision, i) for i,r in enumerate(rows)]
+        z = _columns(part, self.model, rows, self.precision)
         each = components(part, z, rows, labels, self.weights, self.tau, self.psi, self.dims)
         if bad := [k for k,v in each.items() if not torch.isfinite(v)]:
             raise FloatingPointError(f"{bad[0]} is {each[bad[0]].item()} at step {self.done}, rows {rows[0][:3].tolist()}... of "
@@ -298,7 +303,7 @@ def train_adapter(
             if save and time.perf_counter()-saved>every: save(run); saved = time.perf_counter()
     if run.early: run.restore({k: (v+run.early[k])/2 for k,v in run.weights_now().items()})
 
-# %% ../nbs/11_adapt.ipynb #824eff82
+# %% ../nbs/11_adapt.ipynb #cdc6dcb9
 def _datasets(data, task):
     "name -> checked table, of one data set or several"
     several = isinstance(data, dict) and all(isinstance(v, (str,Path,pd.DataFrame,dict)) or hasattr(v, 'column_names')
@@ -321,7 +326,8 @@ def _fill(part, leaf, own, sides, teacher, weights, precision, psi, cache, progr
     "Token ids of a part; teacher's and base's vectors where a component wants them"
     m = leaf.model
     part.ids = [token_ids(m, [(own.get(_role(part, i)) or '')+t for t in part.table[c]], part.max_length) for i,c in enumerate(part.texts)]
-    if weights.get('relational'): part.targets['relational'] = _whole(part, m.eval(), precision)
+    if weights.get('relational'):
+        with for_training(m, precision): part.targets['relational'] = _whole(part, m, precision)
     if not weights.get('distill') or 'score' in part.table: return
     part.targets['distill'] = [np.asarray(embed(teacher, {_role(part, i): part.table[c].tolist()}, cache/c, prompts=sides,
         progress=progress), np.float32) for i,c in enumerate(part.texts[:2])]
@@ -355,7 +361,7 @@ def mine_negatives(
         relative_margin=.1, sampling_strategy='random', output_format='n-tuple', use_faiss=False, verbose=False)
     d = d.to_pandas(); return d.rename(columns={c: f'negative_{i+1}' for i,c in enumerate(d.columns[2:])})
 
-# %% ../nbs/11_adapt.ipynb #fae8ad6d
+# %% ../nbs/11_adapt.ipynb #828792a5
 def adapt(
     leaf, # The base: a folder, a `Leaf` or a SentenceTransformer
     task:str, # 'retrieval', 'text-matching', 'clustering' or 'classification'
@@ -368,7 +374,7 @@ def adapt(
     instruction:str|None=None, # What the teacher gets before texts instead of its prompt; None: the task's
     steps:int=500, # Gradient steps
     bs:int=64, # Rows a step
-    lr:float|None=None, # Peak rate; None: ten times the paper's, which is for 20 to 60 times the steps
+    lr:float|None=None, # Peak rate; None: 1e-4. The paper's are in `KINDS`, for 20 to 60 times the steps
     max_length:int=128, # Tokens a text
     settings:dict|None=None, # name -> dict(bs=, max_length=, weight=) of one of several data sets
     weights:dict|None=None, # Loss component -> weight; None: the paper's
@@ -388,13 +394,15 @@ def adapt(
     progress:bool=True, # Show bars
 ) -> Leaf: # With the adapter on; its folder is `out/adapters/<name>`
     "Train a LoRA adapter for a kind of task on a frozen base (jina-embeddings-v5-text, arXiv 2602.15547, stage 2). Raises `ValueError` for an unknown task, bad data, another base in `out` or other settings than an adapter there was made with"
-    need_peft(); kind = check_kind(task); tables = _datasets(data, task); out,name = Path(out),name or task
-    folder = out/'adapters'/name; run_folder = out/'adapters'/f'.{name}'
+    need_peft(); kind = check_kind(task); out,name = Path(out),name or task
+    if not re.fullmatch(r'[\w-]+', name):
+        raise ValueError(f"name: saw {name!r}, wanted letters, digits, - and _: it becomes a folder and part of weights' names.")
+    tables = _datasets(data, task); folder = out/'adapters'/name; run_folder = out/'adapters'/f'.{name}'
     leaf = load_leaf(leaf); weights = dict(kind.weights) | (weights or {}); precision = precision or fast_precision(leaf.model.device)
     s = dict(task=task, base=hash_weights(leaf.model, adapters=False),
         data={n: [len(d), int(pd.util.hash_pandas_object(d.astype(str), index=False).sum()%2**53)] for n,d in tables.items()}, steps=steps,
         bs=bs,
-        lr=lr or 10*kind.lr, max_length=max_length, settings=settings, weights=weights, tau=tau or kind.tau, dims=list(dims), mine=mine, average=task=='retrieval' if average is None else average,
+        lr=lr or 1e-4, max_length=max_length, settings=settings, weights=weights, tau=tau or kind.tau, dims=list(dims), mine=mine, average=task=='retrieval' if average is None else average,
         theta=theta, r=r, alpha=alpha, n_val=n_val, seed=seed, precision=precision, instruction=instruction or kind.instruction, prompts=prompts)
     if overwrite: [shutil.rmtree(d, ignore_errors=True) for d in (folder, run_folder)]
     if (was := _earlier(folder, run_folder)) and (d := differences({k: was.get(k) for k in s}, json.loads(json.dumps(s)))):

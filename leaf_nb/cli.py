@@ -210,7 +210,7 @@ def _check_index(
     typer.echo(str(r)); _write_json(json, dict(verdict=r.verdict, **r.figures))
     if r.verdict!='fits': raise typer.Exit(4)
 
-# %% ../nbs/14_cli.ipynb #ab2e283a
+# %% ../nbs/14_cli.ipynb #65f5f7d0
 @command
 def _adapt(
     leaf:Path, # Folder of the base: what distill made
@@ -221,7 +221,7 @@ def _adapt(
     teacher:str=None, # Default: the one the leaf remembers
     steps:int=500, # Gradient steps
     bs:int=64, # Rows a step
-    lr:float=None, # Peak learning rate; default: ten times the paper's
+    lr:float=None, # Peak learning rate; default: 1e-4
     max_length:int=128, # Tokens a text
     mine:int=0, # Retrieval: hard negatives to find for each query
     dims:str=None, # Matryoshka sizes, as 384,128,64

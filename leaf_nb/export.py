@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PROBES', 'ONNX_FILES', 'own_code', 'check_pair', 'query_encoder', 'asymmetric', 'save_whole', 'take_apart',
            'fold_head', 'for_servers', 'Graph', 'need_onnx', 'export_graph', 'save_tokenizer', 'OnnxLeaf',
-           'check_graph', 'to_onnx', 'push_folder']
+           'rows_to_int8', 'check_graph', 'to_onnx', 'push_folder']
 
 # %% ../nbs/12_export.ipynb #be7d29f4
 import copy, json, logging, warnings
@@ -176,7 +176,7 @@ def for_servers(
         _same(SentenceTransformer(str(new), device='cpu').encode(PROBES), want, 1e-5, 'The folder')
     return kinds
 
-# %% ../nbs/12_export.ipynb #abf95236
+# %% ../nbs/12_export.ipynb #443e0550
 class Graph(nn.Module):
     "Token ids and mask to `(last_hidden_state, sentence_embedding)`: what is exported"
     def __init__(self,
@@ -186,7 +186,7 @@ class Graph(nn.Module):
 
     def forward(self, input_ids, attention_mask):
         if isinstance(self.model[0], StaticEmbedding):
-            h,m = self.model[0].embedding.weight[input_ids],attention_mask[...,None].float()
+            h,m = nn.functional.embedding(input_ids, self.model[0].embedding.weight),attention_mask[...,None].float()
             f,rest = dict(token_embeddings=h, sentence_embedding=(h*m).sum(1)/m.sum(1).clamp(min=1)),[*self.model][1:]
         else: f,rest = dict(input_ids=input_ids, attention_mask=attention_mask),self.model
         for m in rest: f = m(f)
@@ -271,17 +271,33 @@ class OnnxLeaf:
             for i,v in zip(at, self.session.run(['sentence_embedding'], x)[0]): out[i] = v
         return np.array(out)
 
-# %% ../nbs/12_export.ipynb #a4adc806
+# %% ../nbs/12_export.ipynb #d9a34372
+def rows_to_int8(
+    graph, # `onnx.ModelProto`; changed in place
+    least:int=1000, # Rows that a table must have
+) -> int: # How many tables
+    "Store tables that a graph looks rows up in as int8 with one scale a row"
+    from onnx import TensorProto, helper, numpy_helper
+    g,tables,done = graph.graph,{t.name: t for t in graph.graph.initializer if len(t.dims)==2 and t.dims[0]>=least and t.data_type==TensorProto.FLOAT},0
+    for i,n in [(i, n) for i,n in enumerate(g.node) if n.op_type=='Gather' and n.input[0] in tables][::-1]:
+        name,ids,out = n.input[0],n.input[1],n.output[0]; w = numpy_helper.to_array(tables[name]); scale = np.maximum(np.abs(w).max(1, keepdims=True), 1e-12)/127
+        g.initializer.extend([numpy_helper.from_array(np.round(w/scale).astype(np.int8), f'{name}_int8'), numpy_helper.from_array(scale.astype(np.float32), f'{name}_scale')])
+        for k,m in enumerate([helper.make_node('Gather', [f'{name}_int8',ids], [f'{out}_rows']), helper.make_node('Cast', [f'{out}_rows'], [f'{out}_float'], to=TensorProto.FLOAT),
+            helper.make_node('Gather', [f'{name}_scale',ids], [f'{out}_scales']), helper.make_node('Mul', [f'{out}_float',f'{out}_scales'], [out])]): g.node.insert(i+k, m)
+        g.node.remove(n); g.initializer.remove(tables[name]); done += 1
+    return done
+
 def _convert(source, path, precision):
     "Another precision of an ONNX file"
+    import onnx
     with _quiet():
         if precision=='float16':
-            import onnx
             from onnxruntime.transformers.float16 import convert_float_to_float16
-            onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(path))
-        else:
-            from onnxruntime.quantization import QuantType, quantize_dynamic
-            quantize_dynamic(str(source), str(path), per_channel=True, weight_type=QuantType.QInt8)
+            return onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(path))
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        m = onnx.load(str(source)); del m.graph.value_info[:] # shapes of weights that the next line turns over
+        quantize_dynamic(m, str(path), op_types_to_quantize=['MatMul','Gemm'], per_channel=True, weight_type=QuantType.QInt8)
+        m = onnx.load(str(path)); rows_to_int8(m); onnx.save(m, str(path))
 
 ONNX_FILES = dict(float32='model.onnx', float16='model_fp16.onnx', int8='model_quantized.onnx') # as transformers.js names them
 
