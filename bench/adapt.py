@@ -2,9 +2,10 @@
 
 `python bench/adapt.py --leaf DIR` with the folder of a leaf of the offline teacher (bench/general_leaf.py makes one); `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`.
 Each adapter is trained on three seeds and judged against the base on data it has not seen: text-matching on stsb (trained on its train split), classification on banking77 (trained on its train split, and for transfer on clinc150), retrieval on held-out documentation pairs,
-held-out medquad pairs and scifact (trained on pairs of the first two kinds), clustering on banking77. Differences are paired, query by query or text by text, averaged over seeds; intervals are by bootstrap over these. Then the paper's tables 5 (subsets of the
-retrieval loss) and 6 (binary vectors with and without GOR) at this scale."""
-import tempfile, time
+held-out medquad pairs and scifact (trained on pairs of the first two kinds), clustering on banking77. Differences are paired, query by query or text by text, averaged over seeds; intervals are by bootstrap over these.
+V-measure is no mean over texts. Base and adapters cluster the texts five times, with the same seeds of k-means; the clusters are kept, and v-measure is computed on texts drawn again, the same for both sides. This interval, like the others, is over the choice of texts; seeds and runs of k-means are averaged over, not drawn again.
+Then the paper's tables 5 (subsets of the retrieval loss) and 6 (binary vectors with and without GOR) at this scale."""
+import json, tempfile, time
 from itertools import combinations
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
@@ -14,117 +15,177 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import v_measure_score
 from common import HERE, SHARED, machine, save
-from leaf_nb.adapt import adapt
+from leaf_nb.adapt import KINDS, adapt
 from leaf_nb.evaluate import embedder
 from leaf_nb.folder import load_leaf
 from leaf_nb.inherit import codes, comparable
 from leaf_nb.metrics import cosine, ndcg, normalize, search
 from leaf_nb.tasks import load_beir, task_from_pairs
-from leaf_nb.teacher import as_teacher, encode
+from leaf_nb.teacher import as_teacher, encode, offline_teacher
 from leaf_nb.texts import doc_corpus, read_table
 
 EVAL,MAX = SHARED/'data'/'eval',128
 
 def interval(f, n, runs=1000, seed=0):
     "Value of `f` on all of `n` rows, and its 95% interval over rows drawn again"
-    rng = np.random.default_rng(seed); v = [f(rng.integers(n, size=n)) for _ in range(runs)]; return dict(value=float(f(np.arange(n))), low=float(np.quantile(v, .025)), high=float(np.quantile(v, .975)))
+    rng = np.random.default_rng(seed)
+    v = [f(rng.integers(n, size=n)) for _ in range(runs)]
+    return dict(value=float(f(np.arange(n))), low=float(np.quantile(v, .025)), high=float(np.quantile(v, .975)))
+
+def vectors(leaf, texts): return embedder(leaf.model, leaf.info.get('prompts'), MAX)(texts, 'document')
 
 def spearman(a, b): return np.corrcoef(rankdata(a), rankdata(b))[0,1]
 
 def sts(leaf, table):
     "Cosines of the pairs"
-    e = embedder(leaf.model, leaf.info.get('prompts'), MAX); a,b = (normalize(e(table[c].tolist(), 'document')) for c in ('sentence1','sentence2')); return (a*b).sum(1)
+    a,b = (normalize(vectors(leaf, table[c].tolist())) for c in ('sentence1','sentence2'))
+    return (a*b).sum(1)
 
 def few_shot(leaf, train, test, shots=8, draws=10):
     "Share of draws in which each text of `test` is classified right: logistic regression on a few texts of each label, as mteb does"
-    e = embedder(leaf.model, leaf.info.get('prompts'), MAX); a,b = (e(d.text.tolist(), 'document') for d in (train, test)); right = np.zeros(len(test))
+    a,b = (vectors(leaf, d.text.tolist()) for d in (train, test))
+    right = np.zeros(len(test))
     for i in range(draws):
-        at = train.groupby('label').sample(min(shots, train.label.value_counts().min()), random_state=i).index; right += LogisticRegression(max_iter=100).fit(a[at], train.label[at]).predict(b)==test.label
+        at = train.groupby('label').sample(min(shots, train.label.value_counts().min()), random_state=i).index
+        right += LogisticRegression(max_iter=100).fit(a[at], train.label[at]).predict(b)==test.label
     return right/draws
 
-def v_measures(leaf, test, runs=5):
-    "V-measure of clusters of the texts, as mteb clusters them"
-    e = embedder(leaf.model, leaf.info.get('prompts'), MAX)(test.text.tolist(), 'document'); k = test.label.nunique()
-    return [v_measure_score(test.label, MiniBatchKMeans(k, batch_size=512, n_init=3, random_state=i).fit_predict(e)) for i in range(runs)]
+def clusters(vectors, k, runs=5):
+    "Cluster of each text, in each of several runs of k-means, as mteb does it"
+    return [MiniBatchKMeans(k, batch_size=512, n_init=3, random_state=i).fit_predict(vectors) for i in range(runs)]
 
 def rank(leaf, task, teacher_documents=None, binary=False):
     "nDCG@10 of each query; documents by the leaf, or by the teacher where their vectors are given"
-    e = embedder(leaf.model, leaf.info.get('prompts'), MAX); q = normalize(e(task.queries, 'query')); d = normalize(e(task.documents, 'document')) if teacher_documents is None else teacher_documents
+    e = embedder(leaf.model, leaf.info.get('prompts'), MAX)
+    q = normalize(e(task.queries, 'query'))
+    d = normalize(e(task.documents, 'document')) if teacher_documents is None else teacher_documents
     if binary: q,d = (comparable(codes(x, 'binary')) for x in (q, d))
     return ndcg(search(q, d, 10)[1], task.qrels, 10)
 
 def data(quick):
     "Training tables and tasks"
     k = 20 if quick else 1; read = lambda f: read_table(EVAL/f) ; rng = np.random.default_rng(0)
-    docs,held = doc_corpus(n_documents=4000//k, n_queries=1000//k, progress=False); med = read_table(SHARED/'data'/'train'/'medquad_pairs.jsonl.gz').rename(columns=dict(question='query', answer='document')).drop_duplicates('document')
-    at = rng.permutation(len(med)); med_test = med.iloc[at[:3000//k]].reset_index(drop=True); asked = med_test.assign(text=med_test.document, package='medquad', asked=np.arange(len(med_test))<800//k)
+    docs,held = doc_corpus(n_documents=4000//k, n_queries=1000//k, progress=False)
+    med = read_table(SHARED/'data'/'train'/'medquad_pairs.jsonl.gz').rename(columns=dict(question='query',
+        answer='document')).drop_duplicates('document')
+    at = rng.permutation(len(med))
+    med_test = med.iloc[at[:3000//k]].reset_index(drop=True)
+    asked = med_test.assign(text=med_test.document, package='medquad', asked=np.arange(len(med_test))<800//k)
     pairs = lambda d,n: d.iloc[rng.permutation(len(d))[:n]][['query','document']].reset_index(drop=True)
     return dict(train=dict(documentation=pairs(docs.assign(document=docs.text), 6000//k), medquad=pairs(med.iloc[at[3000//k:]], 6000//k)),
         tasks=[task_from_pairs(held, 'documentation'), task_from_pairs(asked, 'medquad'), *([] if quick else [load_beir(EVAL/'scifact')])],
         sts=(read('stsb/train.jsonl').iloc[::k], read('stsb/test.jsonl').iloc[::k].reset_index(drop=True)),
-        banking=tuple(read(f'banking77/{s}.jsonl').iloc[::max(1, k//4)].reset_index(drop=True) for s in ('train','test')), clinc=read('clinc150/train.jsonl').iloc[::k].reset_index(drop=True))
+        banking=tuple(read(f'banking77/{s}.jsonl').iloc[::max(1, k//4)].reset_index(drop=True) for s in ('train','test')),
+        clinc=read('clinc150/train.jsonl').iloc[::k].reset_index(drop=True))
 
-def against(new, base, how, n):
+def against(new, base, how, n, runs=1000):
     "The base's value, the adapters' mean over seeds, and the difference with its interval"
-    return dict(base=float(how(base, np.arange(n))), adapter=float(np.mean([how(x, np.arange(n)) for x in new])), **interval(lambda at: np.mean([how(x, at) for x in new])-how(base, at), n))
+    return dict(base=float(how(base, np.arange(n))), adapter=float(np.mean([how(x, np.arange(n)) for x in new])),
+        **interval(lambda at: np.mean([how(x, at) for x in new])-how(base, at), n, runs))
 
-def plot(rows, losses):
+def plot(parts):
     "Gains of each adapter, and the subsets of the retrieval loss"
-    fig,axes = plt.subplots(1, 2, figsize=(11,3.6))
-    for ax,d,title in zip(axes, (pd.DataFrame(rows), pd.DataFrame(losses)), ('adapter less base, points, 95% interval','retrieval: each subset of the loss less the base, points')):
-        d = d[::-1].reset_index(drop=True); ax.errorbar(100*d['value'], d.index, xerr=100*np.array([d['value']-d.low, d.high-d['value']]), fmt='o', capsize=3); ax.axvline(0, c='k', lw=.8)
+    panels = {'adapter less base, points, 95% interval': [r for p in parts.values() for r in p['rows']]}
+    if 'retrieval' in parts: panels['retrieval: each subset of the loss less the base, points'] = parts['retrieval']['losses']
+    fig,axes = plt.subplots(1, len(panels), figsize=(6*len(panels),3.6), squeeze=False)
+    for ax,(title,rows) in zip(axes[0], panels.items()):
+        d = pd.DataFrame(rows)[::-1].reset_index(drop=True)
+        ax.errorbar(100*d['value'], d.index, xerr=100*np.array([d['value']-d.low, d.high-d['value']]), fmt='o', capsize=3)
+        ax.axvline(0, c='k', lw=.8)
         ax.set_yticks(d.index, d.name); ax.set_title(title, fontsize=9); ax.grid(axis='x', alpha=.3)
     fig.tight_layout(); fig.savefig(HERE/'results'/'adapt.png', dpi=110)
+
+class Run:
+    "Adapters of one base on several seeds, and what is reported of them"
+    def __init__(self, base, out, seeds): self.base,self.out,self.seeds,self.rows,self.start = load_leaf(base),out,seeds,[],time.perf_counter()
+
+    def make(self, task, table, name, **kw):
+        "An adapter a seed; one that is there is not trained again"
+        cache = self.out/'vectors'/(task if task=='retrieval' else name) # subsets of a loss ask for the same vectors
+        return [adapt(self.base, task, table, self.out/'base', name=f'{name}-{s}', seed=s, cache=cache, progress=False, **kw)
+            for s in range(self.seeds)]
+
+    def report(self, name, r, rows=None):
+        (self.rows if rows is None else rows).append(dict(name=name, **r))
+        print(f'{time.perf_counter()-self.start:6.0f} s', name, {k: round(100*v, 2) for k,v in r.items()}, flush=True)
+
+def mean(v, at): return v[at].mean()
+
+def matching(run, d, steps):
+    train,test = d['sts']; y = test.score.to_numpy()
+    cos = [sts(l, test) for l in run.make('text-matching', train, 'text-matching', steps=steps)]
+    run.report('text-matching: stsb, Spearman', against(cos, sts(run.base, test), lambda c,at: spearman(c[at], y[at]), len(test)))
+
+def classification(run, d, steps, learned='banking77'):
+    (train,test),table = d['banking'],d['clinc'] if learned=='clinc150' else d['banking'][0]; was = few_shot(run.base, train, test)
+    right = [few_shot(l, train, test) for l in run.make('classification', table, f'classification-{learned}', steps=steps, bs=32)]
+    run.report(f'classification: banking77, learned on {learned}', against(right, was, mean, len(test)))
+
+def transfer(run, d, steps):
+    "On other labels than it is judged by"
+    classification(run, d, steps, 'clinc150')
+
+def clustering(run, d, steps):
+    "The teacher told to look for the topic, and the adapter's way toward it"
+    (train,test),teacher = d['banking'],offline_teacher('cpu'); texts,(y,names) = test.text.tolist(),pd.factorize(test.label)
+    told,plain = encode(teacher, texts, KINDS['clustering'].instruction, MAX),encode(teacher, texts, max_length=MAX)
+    leaves = run.make('clustering', dict(text=d['clinc'].text.tolist()+train.text.tolist()[:3000]), 'clustering', steps=steps)
+    new,was = [normalize(vectors(l, texts)) for l in leaves],normalize(vectors(run.base, texts))
+    at_k = lambda v: clusters(v, len(names)); v_measure = lambda cs,at: np.mean([v_measure_score(y[at], c[at]) for c in cs])
+    run.report('clustering: banking77, v-measure', against([at_k(v) for v in new], at_k(was), v_measure, len(y), runs=300))
+    res = {k: float(v_measure(at_k(v), np.arange(len(y)))) for k,v in dict(teacher=plain, teacher_told=told).items()} | dict(
+        cosine_to_told=against([cosine(v, told) for v in new], cosine(was, told), mean, len(y)))
+    print('clustering', res, flush=True); return res
+
+def retrieval(run, d, steps):
+    "The whole loss, and every subset of it; binary vectors with and without GOR"
+    teacher,tasks = as_teacher('offline', MAX, 'cpu'),d['tasks']
+    docs = {t.name: embedder(teacher)(t.documents, 'document') for t in tasks}; at = np.cumsum([0]+[len(t.queries) for t in tasks])
+    def ranks(l, binary=False): return np.concatenate([rank(l, t, binary=binary) for t in tasks])
+    def by_task(v, rows): return np.mean([v[a:b][rows[(rows>=a)&(rows<b)]-a].mean() for a,b in zip(at, at[1:])])
+    was,was_binary,losses,binary,full = ranks(run.base),ranks(run.base, True),[],[],dict(infonce=1., distill=2., gor=1.)
+    for keep in (k for n in (3,2,1) for k in combinations(full, n) if k!=('gor',)): # alone it asks for nothing but spread
+        made = run.make('retrieval', d['train'], f"retrieval-{'-'.join(keep)}", steps=steps, bs=48,
+            weights={k: v if k in keep else 0. for k,v in full.items()})
+        run.report(' + '.join(keep), against([ranks(l) for l in made], was, by_task, len(was)), losses)
+        if {'infonce','distill'}<=set(keep):
+            run.report(f"binary, {' + '.join(keep)}", against([ranks(l, True) for l in made], was_binary, by_task, len(was)), binary)
+        if len(keep)<3: continue
+        run.report('retrieval: three tasks, standard, nDCG@10', {k: v for k,v in losses[-1].items() if k!='name'})
+        for t,a,b in zip(tasks, at, at[1:]):
+            run.report(f'retrieval: {t.name}, standard', against([rank(l, t) for l in made], was[a:b], mean, b-a))
+        for t in tasks:
+            run.report(f'retrieval: {t.name}, asymmetric', against([rank(l, t, docs[t.name]) for l in made],
+                rank(run.base, t, docs[t.name]), mean, len(t.queries)))
+    return dict(losses=losses, binary=binary)
+
+PARTS = dict(matching=matching, classification=classification, transfer=transfer, clustering=clustering, retrieval=retrieval)
 
 @call_parse
 def main(
     leaf:str=None, # Folder of the base
-    out:str=None, # Folder of the adapters; default: a temporary one
-    steps:int=400, # Of text-matching, clustering and classification
+    out:str=None, # Folder of the adapters, where a run that was stopped goes on; default: a temporary one
+    only:str='', # Parts, with commas between: matching, classification, transfer, clustering, retrieval; the others stay as they are in the results
+    steps:int=300, # Of text-matching and clustering
+    classification_steps:int=300, # Nine texts a row
     retrieval_steps:int=250, # Of retrieval, and of each subset of its loss
     seeds:int=3, # Runs of each
     quick:bool=False, # A twentieth, one seed: only to see that the script works; nothing is saved
 ):
-    "Prints the tables; writes bench/results/adapt.json and .png unless `quick`"
+    "Prints the tables; writes bench/results/adapt.json and .png after each part, unless `quick`"
     if leaf is None: raise SystemExit('Which base? Type --leaf DIR')
-    if quick: steps,retrieval_steps,seeds = 12,8,1
-    out,d,base = Path(out or tempfile.mkdtemp()),data(quick),load_leaf(leaf); teacher = as_teacher('offline', MAX, 'cpu'); rows,start,cache = [],time.perf_counter(),out/'vectors'
-    def make(task, table, seed, name=None, **kw): return adapt(leaf, task, table, out/'base', name=f'{name or task}-{seed}', seed=seed, cache=cache/(name or task).split('/')[0], progress=False, **kw)
-    def report(name, r): rows.append(dict(name=name, **r)); print(f'{time.perf_counter()-start:6.0f} s', name, {k: round(100*v, 2) for k,v in r.items()}, flush=True)
-    # text-matching
-    train,test = d['sts']; cos = [sts(make('text-matching', train, s, steps=steps), test) for s in range(seeds)]; y = test.score.to_numpy()
-    report('text-matching: stsb, Spearman', against(cos, sts(base, test), lambda c,at: spearman(c[at], y[at]), len(test)))
-    # classification, on its own labels and on others
-    train,test = d['banking']; mean = lambda v,at: v[at].mean(); was = few_shot(base, train, test)
-    for name,table in (('banking77', train), ('clinc150', d['clinc'])):
-        right = [few_shot(make('classification', table, s, f'classification-{name}', steps=steps, bs=32), train, test) for s in range(seeds)]
-        report(f'classification: banking77, learned on {name}', against(right, was, mean, len(test)))
-    # clustering: the teacher told to look for the topic
-    kind = 'Identify the topic or theme of the given document: '; told = encode(teacher.model, test.text.tolist(), kind, MAX); plain = encode(teacher.model, test.text.tolist(), max_length=MAX)
-    leaves = [make('clustering', dict(text=d['clinc'].text.tolist()+train.text.tolist()[:3000]), s, steps=steps) for s in range(seeds)]; e = lambda l: embedder(l.model, l.info.get('prompts'), MAX)(test.text.tolist(), 'document')
-    v = [v_measures(l, test) for l in leaves]; was = v_measures(base, test); near = [cosine(normalize(e(l)), told) for l in leaves]
-    rows.append(dict(name='clustering: banking77, v-measure', base=float(np.mean(was)), adapter=float(np.mean(v)), value=float(np.mean(v)-np.mean(was)), low=float(np.mean(v)-np.mean(was)-1.96*np.std(was)), high=float(np.mean(v)-np.mean(was)+1.96*np.std(was))))
-    clustering = dict(teacher=float(np.mean([v_measure_score(test.label, MiniBatchKMeans(test.label.nunique(), batch_size=512, n_init=3, random_state=i).fit_predict(plain)) for i in range(5)])),
-        teacher_told=float(np.mean([v_measure_score(test.label, MiniBatchKMeans(test.label.nunique(), batch_size=512, n_init=3, random_state=i).fit_predict(told)) for i in range(5)])),
-        cosine_to_told=against(near, cosine(normalize(e(base)), told), mean, len(test)))
-    print('clustering', clustering, flush=True)
-    # retrieval: the whole loss, and every subset of it
-    docs = {t.name: embedder(teacher)(t.documents, 'document') for t in d['tasks']}; tasks = d['tasks']; at = np.cumsum([0]+[len(t.queries) for t in tasks])
-    def ranks(l, binary=False): return np.concatenate([rank(l, t, binary=binary) for t in tasks])
-    def by_task(v, rows_): return np.mean([v[a:b].mean() if rows_ is None else v[a:b][rows_[(rows_>=a)&(rows_<b)]-a].mean() for a,b in zip(at, at[1:])])
-    was,was_binary,losses,binary,full = ranks(base),ranks(base, True),[],[],dict(infonce=1., distill=2., gor=1.)
-    for n in (3,2,1):
-        for keep in combinations(full, n):
-            if keep==('gor',): continue # alone it asks for nothing but spread
-            name,w = ' + '.join(keep),{k: v if k in keep else 0. for k,v in full.items()}
-            made = [make('retrieval', d['train'], s, f"retrieval-{'-'.join(keep)}", steps=retrieval_steps, weights=w, bs=48) for s in range(seeds)]
-            losses.append(dict(name=name, **against([ranks(l) for l in made], was, by_task, len(was)))); print(f'{time.perf_counter()-start:6.0f} s', losses[-1], flush=True)
-            if 'infonce' in keep and 'distill' in keep: binary.append(dict(name=name, **against([ranks(l, True) for l in made], was_binary, by_task, len(was))))
-            if n==3:
-                report('retrieval: three tasks, standard, nDCG@10', {k: v for k,v in losses[-1].items() if k!='name'})
-                for t,a,b in zip(tasks, at, at[1:]): report(f'retrieval: {t.name}, standard', against([rank(l, t) for l in made], was[a:b], mean, b-a))
-                for t in tasks: report(f'retrieval: {t.name}, asymmetric', against([rank(l, t, docs[t.name]) for l in made], rank(base, t, docs[t.name]), mean, len(t.queries)))
-    res = dict(command='python bench/adapt.py --leaf DIR', machine=machine(), settings=dict(steps=steps, retrieval_steps=retrieval_steps, seeds=seeds, max_length=MAX), rows=rows, losses=losses, binary=binary, clustering=clustering, seconds=time.perf_counter()-start)
-    print(pd.DataFrame(rows).round(4).to_string(), pd.DataFrame(losses).round(4).to_string(), pd.DataFrame(binary).round(4).to_string(), sep='\n')
-    if quick: return
-    save('adapt', res); plot(rows, losses)
+    parts = [p for p in only.split(',') if p] or list(PARTS)
+    if bad := [p for p in parts if p not in PARTS]: raise SystemExit(f"--only: saw {bad[0]}, wanted some of {', '.join(PARTS)}.")
+    if quick: steps,classification_steps,retrieval_steps,seeds = 12,12,8,1
+    of = dict(classification=('classification_steps', classification_steps), retrieval=('retrieval_steps', retrieval_steps))
+    of['transfer'] = of['classification']; d,f = data(quick),HERE/'results'/'adapt.json'
+    out = Path(out or tempfile.mkdtemp()); res = json.loads(f.read_text()) if f.exists() else dict(parts={})
+    for p in parts:
+        run,(option,n) = Run(leaf, out, seeds),of.get(p, ('steps', steps)); more = PARTS[p](run, d, n)
+        if quick: continue
+        res['parts'][p] = dict(command=f'python bench/adapt.py --leaf DIR --only {p} --{option} {n}', machine=machine(),
+            settings=dict(steps=n, seeds=seeds, max_length=MAX, base=dict(teacher=run.base.info['teacher']['name'], cosine=run.base.info['history'][-1]['cosine'])),
+            seconds=time.perf_counter()-run.start, rows=run.rows, **(more or {}))
+        res['parts'] = {k: res['parts'][k] for k in PARTS if k in res['parts']}
+        save('adapt', dict(parts=res['parts'], rows=[r for x in res['parts'].values() for r in x['rows']]))
+        plot(res['parts'])

@@ -2,15 +2,18 @@
 
 The teachers: the offline one; one tuned with Matryoshka sizes and spreading (`bench/make_teacher.py`); the offline one with its space turned so that its principal axes come last, a negative control that no truncation survives. What would refute the claim: a leaf of the second that falls as the first's, or a leaf of the third that does not fall.
 `python bench/inherit.py --second DIR`; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`."""
-import tempfile
+import json, tempfile, time
+from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
 from common import HERE, SHARED, machine, save, shared_texts
+from leaf_nb.diagnose import margin
 from leaf_nb.evaluate import embedder, sides
 from leaf_nb.inherit import PRECISIONS, grid
+from leaf_nb.metrics import cosine, paired_bootstrap
 from leaf_nb.tasks import load_beir, task_from_pairs
 from leaf_nb.teacher import as_teacher, encode, fast_precision, offline_teacher
 from leaf_nb.texts import doc_corpus
@@ -40,9 +43,33 @@ def plot(rows, path):
     fig.tight_layout()
     fig.savefig(path, dpi=110)
 
+def of_teacher(name, model, tasks, texts, out, epochs, seed):
+    "A leaf of this teacher and what is measured of both, kept in `out`"
+    if (f := out/f'{name}.json').exists(): return json.loads(f.read_text())
+    res,full = dict(rows=[], drift=[], margin=[], grid_seconds={}),model.get_embedding_dimension()
+    quick = lambda m: as_teacher(m, MAX, precision={'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
+    teacher = quick(model)
+    leaf = distill(teacher, texts, 'prune:2', out/name.replace(' ', '-'), max_length=MAX, epochs=epochs, seed=seed, n_solve=6000)
+    for task in tasks:
+        both = [sides(task, embedder(m)) for m in (teacher, quick(leaf.model))]
+        start = time.perf_counter(); g = grid(task, *both, [full//2**i for i in range(5)])
+        res['grid_seconds'][f'{name}, {task.name}'] = time.perf_counter()-start
+        full_size = g.table[(g.table.dim==full)&(g.table.precision=='float32')].iloc[0]
+        res['margin'].append(dict(teacher_name=name, task=task.name, cosine=float(cosine(both[1].queries, both[0].queries).mean()),
+            retention=full_size.retention_asymmetric, curve=margin(task, both[0]).to_dict('records')))
+        kept = {m: [paired_bootstrap(g.scores[m,d,p], g.scores['teacher',d,p]) for d,p in zip(g.table.dim, g.table.precision)]
+            for m in ('asymmetric','standard')} # in the same cell, query by query
+        ends = {f'{m}_{e}': [getattr(i, e) for i in v] for m,v in kept.items() for e in ('low','high')}
+        res['rows'] += g.table.assign(teacher_name=name, task=task.name, **ends).to_dict('records')
+        res['drift'] += [dict(teacher_name=name, task=task.name, mode=m, cosine=leaf.info['history'][-1]['cosine'], **g.parallel(m))
+            for m in ('asymmetric','standard')]
+        print(pd.DataFrame(res['drift'][-2:]).round(2).to_string(index=False), flush=True)
+    f.write_text(json.dumps(res, default=float)); return res
+
 @call_parse
 def main(
     second:str=None, # Folder of the second teacher, from bench/make_teacher.py
+    out:str=None, # Folder of the leaves, where a run that was stopped goes on; default: a temporary one
     n:int=20_000, # Texts to learn from, half of them queries
     epochs:float=2., # Passes
     seed:int=0, # Of the training
@@ -56,21 +83,13 @@ def main(
     offline = offline_teacher('cpu')
     models = {'offline': offline, 'Matryoshka': SentenceTransformer(second, device='cpu'),
         'axes last': axes_last(offline, texts['document'][:6000])}
-    pairs = doc_corpus(n_documents=10_000//k, n_queries=2500//k, progress=False)[1]
+    pairs = doc_corpus(n_documents=3000//k, n_queries=1500//k, progress=False)[1]
     tasks = [task_from_pairs(pairs, 'documentation'), *([] if quick else [load_beir(SHARED/'data'/'eval'/'scifact')])]
-    rows,drift = [],[]
-    for name,model in models.items():
-        teacher = as_teacher(model, MAX, precision={'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
-        leaf = distill(teacher, texts, 'prune:2', tempfile.mkdtemp()+'/leaf', max_length=MAX, epochs=epochs, seed=seed, n_solve=6000)
-        for task in tasks:
-            full = model.get_embedding_dimension()
-            g = grid(task, sides(task, embedder(teacher)), sides(task, embedder(leaf.model, leaf.info['prompts'], MAX)),
-                [full//2**i for i in range(5)])
-            rows += g.table.assign(teacher_name=name, task=task.name).to_dict('records')
-            drift += [dict(teacher_name=name, task=task.name, mode=m, cosine=leaf.info['history'][-1]['cosine'], **g.parallel(m))
-                for m in ('asymmetric','standard')]
-            print(pd.DataFrame(drift[-2:]).round(2).to_string(index=False), flush=True)
+    out = Path(out or tempfile.mkdtemp()); got = [of_teacher(name, m, tasks, texts, out, epochs, seed) for name,m in models.items()]
+    rows,drift,stand = (sum((g[k] for g in got), []) for k in ('rows','drift','margin'))
+    took = {k: v for g in got for k,v in g['grid_seconds'].items()}
     if quick: return
     save('inherit', dict(command='python bench/inherit.py --second DIR', machine=machine(),
-        settings=dict(texts=n, epochs=epochs, seed=seed, max_length=MAX), drift=drift, rows=rows))
+        settings=dict(texts=n, epochs=epochs, seed=seed, max_length=MAX), grid_seconds=took, drift=drift, margin=stand,
+        rows=rows))
     plot(rows, HERE/'results'/'inherit.png')

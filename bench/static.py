@@ -46,12 +46,14 @@ def nife(judge, tokenizer, vocab, ids, vectors, phases, seconds, lr, seed=0, bs=
 def large():
     "The shape of BERT-large, random weights, mean pooling, with the offline tokenizer"
     body = as_teacher('offline', None, 'cpu').model; model = SentenceTransformer(modules=[body[0], Pooling(1024)], device='cpu')
-    model[0].auto_model = BertModel(BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)).eval()
+    model[0].auto_model = BertModel(BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
+        intermediate_size=4096)).eval()
     return model
 
 def first_answer(code):
     "Milliseconds in a fresh process from its first import to its first vector, median of five"
-    run = lambda: float(subprocess.run([sys.executable, '-c', f'import time; s = time.perf_counter()\n{code}\nprint(1000*(time.perf_counter()-s))'],
+    run = lambda: float(subprocess.run([sys.executable, '-c',
+        f'import time; s = time.perf_counter()\n{code}\nprint(1000*(time.perf_counter()-s))'],
         capture_output=True, text=True, check=True).stdout.split()[-1])
     return float(np.median([run() for _ in range(5)]))
 
@@ -59,10 +61,12 @@ def plot(res):
     "Quality against time, and against the number of units"
     fig,(a,b) = plt.subplots(1, 2, figsize=(9.5,3.4))
     for r in res.get('nife', []):
-        a.plot([p['seconds'] for p in r['points']], [p['mean'] for p in r['points']], 'C1o-', ms=3, alpha=.7, label='trained, as pyNIFE does' if r['seed']==0 else None)
+        a.plot([p['seconds'] for p in r['points']], [p['mean'] for p in r['points']], 'C1o-', ms=3, alpha=.7,
+            label='trained, as pyNIFE does' if r['seed']==0 else None)
     a.plot(*zip(*((r['seconds'],r['mean']) for r in res['ours'])), 'C2*', ms=11, label='solved')
     a.plot(*zip(*((r['seconds'],r['mean']) for r in res['sizes'] if r['n_units']==0)), 'C2o', label='solved, no units')
-    a.set(xscale='log', xlabel='seconds', ylabel='% of teacher nDCG@10'); b.plot(*zip(*((r['entries'],r['mean']) for r in res['sizes'])), 'C2o-')
+    a.set(xscale='log', xlabel='seconds', ylabel='% of teacher nDCG@10')
+    b.plot(*zip(*((r['entries'],r['mean']) for r in res['sizes'])), 'C2o-')
     b.set(xlabel='entries of the vocabulary')
     a.legend(fontsize=8); [x.grid(alpha=.3) for x in (a,b)]; fig.tight_layout(); fig.savefig(HERE/'results'/'static.png', dpi=110)
 
@@ -81,32 +85,52 @@ def main(
     full = as_teacher('offline', None, 'cpu'); _,pairs = doc_corpus(n_documents=10_000//k, n_queries=2500//k, progress=False)
     tasks = [load_beir(SHARED/'data'/'eval'/'scifact'), task_from_pairs(pairs, 'documentation')]; judge = Judge(full, tasks)
     def ours(n_units, seed=0, folder=None):
-        leaf = distill(teacher, texts, 'static', folder or out.with_name(f'{out.name}-{n_units}-{seed}'), cache=cache, n_units=n_units, max_length=MAX, seed=seed)
-        return leaf, dict(n_units=n_units, seed=seed, seconds=leaf.history.seconds.iloc[-1], reading=leaf.info['embedded_seconds'], **judge(leaf.model)) | leaf.info['made']
-    leaf,row = ours(100_000, 0, out); rows = [row, *(ours(100_000, s)[1] for s in range(1, seeds))]; sizes = [ours(n)[1] for n in (0,10_000,30_000)]+[row]
-    res = dict(command='python bench/static.py --out DIR', machine=machine(), ours=rows, sizes=sizes, retention_asymmetric=float(np.mean([r['mean'] for r in rows])))
+        leaf = distill(teacher, texts, 'static', folder or out.with_name(f'{out.name}-{n_units}-{seed}'), cache=cache, n_units=n_units,
+            max_length=MAX, seed=seed)
+        return leaf, dict(n_units=n_units, seed=seed, seconds=leaf.history.seconds.iloc[-1], reading=leaf.info['embedded_seconds'],
+            **judge(leaf.model)) | leaf.info['made']
+    leaf,row = ours(100_000, 0, out)
+    rows = [row, *(ours(100_000, s)[1] for s in range(1, seeds))]
+    sizes = [ours(n)[1] for n in (0,10_000,30_000)]+[row]
+    res = dict(command='python bench/static.py --out DIR', machine=machine(), ours=rows, sizes=sizes,
+        retention_asymmetric=float(np.mean([r['mean'] for r in rows])))
     print(json.dumps({k: [{a: b for a,b in r.items() if a!='cosines'} for r in res[k]] for k in ('ours','sizes')}, indent=1), flush=True)
     # the prototype, and training
-    tok = fast_tokenizer(full.model.tokenizer); size = tok.get_vocab_size(); blank = static_model(tok, np.zeros((size,1))); every = [*texts['document'],*texts['query']]
+    tok = fast_tokenizer(full.model.tokenizer)
+    size = tok.get_vocab_size()
+    blank = static_model(tok, np.zeros((size,1)))
+    every = [*texts['document'],*texts['query']]
     ids = token_ids(blank, every, MAX); v = np.asarray(embed(teacher, texts, cache), np.float32); n = np.arange(len(every))
-    vocab = np.asarray(embed(teacher, {'query': entries(tok)}, out.with_name(out.name+'-entries')), np.float32); start = time.perf_counter(); table = vocab
+    vocab = np.asarray(embed(teacher, {'query': entries(tok)}, out.with_name(out.name+'-entries')), np.float32)
+    start = time.perf_counter()
+    table = vocab
     for _ in range(3): table = solve_table(Counts(ids, n, size), v, vocab, .3, table, iters=12)
-    res['prototype'] = dict(seconds=time.perf_counter()-start, **judge(static_model(tok, table))); print('prototype', res['prototype'], flush=True)
+    res['prototype'] = dict(seconds=time.perf_counter()-start, **judge(static_model(tok, table)))
+    print('prototype', res['prototype'], flush=True)
     docs = len(texts['document']); phases = [(n[:docs],.6,1.),(n[docs:],.4,.3)]
-    grid = {lr: nife(judge, tok, vocab, ids, v, phases, seconds/8, lr)[-1]['mean'] for lr in (3e-4,1e-3,3e-3,1e-2)}; lr = max(grid, key=grid.get); print('rates', grid, flush=True)
-    res |= dict(rates=grid, nife=[dict(seed=s, lr=lr, points=nife(judge, tok, vocab, ids, v, phases, seconds, lr, s, at=[seconds*f for f in (.01,.02,.05,.1,.2,.4,.6,.8)])) for s in range(seeds)])
-    final = float(np.mean([r['points'][-1]['mean'] for r in res['nife']])); sooner = [r['seconds'] for r in [*sizes,*rows] if r['mean']>=final]
+    grid = {lr: nife(judge, tok, vocab, ids, v, phases, seconds/8, lr)[-1]['mean'] for lr in (3e-4,1e-3,3e-3,1e-2)}
+    lr = max(grid, key=grid.get)
+    print('rates', grid, flush=True)
+    res |= dict(rates=grid, nife=[dict(seed=s, lr=lr, points=nife(judge, tok, vocab, ids, v, phases, seconds, lr, s, at=[seconds*f
+        for f in (.01,.02,.05,.1,.2,.4,.6,.8)])) for s in range(seeds)])
+    final = float(np.mean([r['points'][-1]['mean'] for r in res['nife']]))
+    sooner = [r['seconds'] for r in [*sizes,*rows] if r['mean']>=final]
     res |= dict(nife_retention=final, time_to_quality_ratio=round(seconds/min(sooner), 2) if sooner else None)
     # size and speed
     res['tables'] = []
     for d in (384,256,128,64):
         for kind,m in (('float32',Lookup(out, d)), ('int8',Lookup(save_lookup(out, out.with_name(f'{out.name}-int8-{d}'), d)))):
-            s = [100*ndcg(search(normalize(m.encode(t.queries)), normalize(s.documents[:,:d]), 10)[1], t.qrels, 10).mean()/full_score for t,s,full_score in judge.tasks]
+            s = [100*ndcg(search(normalize(m.encode(t.queries)), normalize(s.documents[:,:d]), 10)[1], t.qrels, 10).mean()/full_score
+                for t,s,full_score in judge.tasks]
             res['tables'].append(dict(dim=d, kind=kind, megabytes=m.table.nbytes/1e6, mean=float(np.mean(s))))
-    q = tasks[1].queries; fast = speed(dict(leaf=leaf.model, teacher=full.model), q); start = time.perf_counter(); big = speed(dict(large=large()), q[:64], runs=1)
+    q = tasks[1].queries
+    fast = speed(dict(leaf=leaf.model, teacher=full.model), q)
+    start = time.perf_counter()
+    big = speed(dict(large=large()), q[:64], runs=1)
     look = Lookup(out); start = time.perf_counter(); look.encode(q); plain = len(q)/(time.perf_counter()-start)
     one = latency(dict(leaf=leaf.model, teacher=full.model), q[:100]); f = str(out)
-    res['speed'] = dict(queries_per_second=fast | big | dict(lookup=plain), times_teacher=fast['leaf']/fast['teacher'], times_large=fast['leaf']/big['large'], p50_ms=one.p50.to_dict(), p95_ms=one.p95.to_dict(),
+    res['speed'] = dict(queries_per_second=fast | big | dict(lookup=plain), times_teacher=fast['leaf']/fast['teacher'],
+        times_large=fast['leaf']/big['large'], p50_ms=one.p50.to_dict(), p95_ms=one.p95.to_dict(),
         first_answer_ms=dict(lookup=first_answer(f'from leaf_nb.lookup import Lookup\nLookup({f!r}).encode("invert a matrix")'),
             sentence_transformers=first_answer(f'from sentence_transformers import SentenceTransformer\nSentenceTransformer({f!r}, device="cpu").encode("invert a matrix")')))
     print(json.dumps({k: res[k] for k in ('retention_asymmetric','nife_retention','time_to_quality_ratio','tables','speed')}, indent=1))
