@@ -8,12 +8,16 @@ __all__ = ['card_metadata', 'model_card', 'save_card']
 # %% ../nbs/12b_card.ipynb #c16c56a3
 import json
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
+from .adapt import adapt
+from .adapters import base_folder
 from .evaluate import to_markdown
 from .folder import Leaf, load_leaf
 from .store import write_atomic
+from .train import distill
 
 # %% ../nbs/12b_card.ipynb #2962ede0
 def _results(leaf, name):
@@ -21,23 +25,30 @@ def _results(leaf, name):
     f = leaf.path/name if leaf.path else None
     return pd.DataFrame(d['rows'] if isinstance(d := json.loads(f.read_text()), dict) else d) if f and f.exists() else None
 
+def _own_rows(leaf, d):
+    "Of a table of several models, the rows of this one; a folder that was renamed is the only leaf of its table"
+    names = {n for n in d.leaf if not n.endswith(', anew')}; mine = names & {leaf.path.name, str(leaf.path)}
+    return d[d.leaf.isin(mine or (names if len(names)==1 else ()))]
+
+def _on_hub(teacher):
+    "The hub's name of a teacher, or None"
+    name = teacher.get('name', ''); return name if teacher.get('kind')=='model' and '/' in name and not Path(name).exists() else None
+
 def card_metadata(
     leaf:Leaf, # With its folder
     license:str|None=None, # Identifier of a licence, as the hub writes it
     language:str|None=None, # As the hub writes it: en
 ) -> ModelCardData:
     "What the hub reads: teacher, tags, and each measured score of `results.json`"
-    d,teacher,rows = _results(leaf, 'results.json'),leaf.info.get('teacher', {}),[]
-    for r in [] if d is None else d[d.metric!='mean'].to_dict('records'):
+    d,rows = _results(leaf, 'results.json'),[]
+    for r in [] if d is None else _own_rows(leaf, d[d.metric!='mean']).to_dict('records'):
         rows += [EvalResult(task_type=r['type'].lower(), task_name=f"{r['type']}, {m}", dataset_type=r['task'], dataset_name=r['task'],
             metric_type=r['metric'].lower().replace('@','_at_'),
             metric_name=f"{r['metric']}, {m}", metric_value=round(float(r[m]), 4)) for m in ('asymmetric','standard') if pd.notna(r.get(m))]
-    base = teacher.get('name') if teacher.get('kind')=='model' and '/' in teacher.get('name',
-        '') and not Path(teacher['name']).exists() else None
     return ModelCardData(license=license, language=language, library_name='sentence-transformers', pipeline_tag='sentence-similarity',
-        base_model=base,
-        tags=['sentence-transformers','feature-extraction','leaf_nb',
-            'knowledge-distillation'], model_name=leaf.path.name if leaf.path else 'leaf', eval_results=rows or None)
+        base_model=_on_hub(leaf.info.get('teacher', {})),
+        tags=['sentence-transformers','feature-extraction','leaf_nb','knowledge-distillation'], eval_results=rows or None,
+        model_name=leaf.path.name if leaf.path else 'leaf')
 
 # %% ../nbs/12b_card.ipynb #e18f8582
 _CARD = """---
@@ -46,7 +57,7 @@ _CARD = """---
 
 # {name}
 
-A small encoder whose vectors live in the space of [{teacher}]({link}): {parts}, {parameters:.1f} million parameters, {dim} dimensions. Documents embedded by the teacher stay as they are; this model embeds the queries.
+A small encoder {space}: {parts}, {parameters:.1f} million parameters, {dim} dimensions. {serves}
 
 ## What it keeps
 
@@ -58,6 +69,8 @@ A small encoder whose vectors live in the space of [{teacher}]({link}): {parts},
 ```python
 {use}
 ```
+
+{forms}
 
 {prompts}
 ## How it was made
@@ -72,9 +85,16 @@ A small encoder whose vectors live in the space of [{teacher}]({link}): {parts},
 
 - It knows what its texts taught it. On other subjects measure first: `leaf evaluate FOLDER TASK`.
 - Texts are cut after {length} tokens{trained}.
-- Another teacher, or another version of this one, needs another leaf: vectors of different models cannot be compared.
+- {index}
 {terms}
 """
+
+_SHARED = dict(space='whose vectors live in the space of {}',
+    serves='Documents embedded by the teacher stay as they are; this model embeds the queries.',
+    index='Another teacher, or another version of this one, needs another leaf: vectors of different models cannot be compared.')
+_OWN = dict(space='with a space of its own, distilled from {} through a projection that is left out here',
+    serves='It embeds queries and documents alike.',
+    index="An index of the teacher's vectors does not fit: embed the documents with this model.")
 
 def _inherited(leaf):
     "Truncation and quantisation as a table"
@@ -89,24 +109,73 @@ def _inherited(leaf):
 def _parts(model):
     "What a model is made of, in words"
     hf = getattr(model[0], 'auto_model', None)
-    return f"{hf.config.num_hidden_layers} layers of {type(hf).__name__}" if hf is not None else f"a table of {model[0].embedding.weight.shape[0]:,} words and phrases, and no layer"
+    if hf is None: return f"a table of {model[0].embedding.weight.shape[0]:,} words and phrases, and no layer"
+    return f"{hf.config.num_hidden_layers} layers of {type(hf).__name__}"
 
 # %% ../nbs/12b_card.ipynb #dbd8031d
-def _again(info):
-    "The call that made a leaf"
-    keys = ('epochs','minutes','bs','lr','warmup','cycles','floor','max_length','loss','seed','n_solve','weights')
-    kw = ', '.join(f'{k}={info[k]!r}' for k in keys if info.get(k) is not None)
-    return f"from leaf_nb.train import distill\ndistill({info['teacher']['name']!r}, texts, {info['student']!r}, 'my-leaf', {kw})"
+def _differing(f, info, skip=()):
+    "Arguments of `f` in `info` that are not its defaults, as code"
+    given = {k: p.default for k,p in signature(f).parameters.items() if k not in skip and k in info}
+    return ''.join(f', {k}={info[k]!r}' for k,d in given.items() if info[k] not in (None, [], d))
 
-def _recipe(info):
+def _base(leaf):
+    "What the folder of an adapter's base remembers; of a leaf without one, what its own does"
+    return json.loads((base_folder(leaf.path)/'leaf.json').read_text()) if 'task' in leaf.info else leaf.info
+
+def _again(leaf):
+    "The calls that made a leaf, and its adapter if it is one's"
+    i = _base(leaf); skip = ['teacher','texts','student','out','micro_bs'] # the last is what memory allowed
+    if not any(p for sides in i.get('prompts', {}).values() for p in sides.values()): skip.append('prompts')
+    made = f"distill({i['teacher']['name']!r}, texts, {i['student']!r}, 'my-leaf'{_differing(distill, i, skip)})"
+    made = f"from leaf_nb.train import distill\n{made}"
+    if i is leaf.info: return made
+    s = leaf.info['settings']; more = _differing(adapt, s, ('leaf','task','data','out','teacher','cache'))
+    return f"{made}\n\nfrom leaf_nb.adapt import adapt\nadapt('my-leaf', {s['task']!r}, data, 'my-tasks'{more})"
+
+# %% ../nbs/12b_card.ipynb #17f0b3bd
+_LOSSES = dict(l2='the L2 distance', l2_squared='the squared L2 distance', cosine='one less the cosine')
+
+def _recipe(leaf):
     "Texts, steps, machine-independent facts"
-    n = ', '.join(f"{v:,} {k}" for k,v in (info.get('n_texts') or {}).items() if v) or 'not recorded'; h = (info.get('history') or [{}])[-1]
-    loss = {'l2': 'the L2 distance', 'l2_squared': 'the squared L2 distance', 'cosine': 'one less the cosine'}.get(info.get('loss'),
-        f"the loss {info.get('loss')}")
-    how = f"{h['texts']:,} texts seen in {info['steps']:,} steps, minimising {loss} between the vectors of student and teacher (LEAF, arXiv 2509.12539)" if info.get('steps') else 'its table solved by least squares, without gradients'
-    return f"Texts by source: {n}. {how[0].upper()+how[1:]}." + (f" Cosine to the teacher on held-out texts: {h['cosine']:.4f}."
-        if 'cosine' in h else '') + f" Made with leaf_nb {version('leaf_nb')}."
+    i = _base(leaf); h,s = (i.get('history') or [{}])[-1],leaf.info.get('settings')
+    n = ', '.join(f"{v:,} {k}" for k,v in (i.get('n_texts') or {}).items() if v) or 'not recorded'
+    how = 'Its table solved by least squares, without gradients.' if not i.get('steps') else (f"{h['texts']:,} texts seen in "
+        f"{i['steps']:,} steps, minimising {_LOSSES.get(i.get('loss'), i.get('loss'))} between the vectors of student and teacher (LEAF, "
+        "arXiv 2509.12539).")
+    near = f" Cosine to the teacher on held-out texts: {h['cosine']:.4f}." if 'cosine' in h else ''
+    task = '' if i is leaf.info else (f" Beside it, while it is frozen, a LoRA adapter of rank {s['r']} for {s['task']}: {s['steps']:,} "
+        f"steps of {s['bs']} rows (jina-embeddings-v5-text, arXiv 2602.15547).")
+    return f"Texts by source: {n}. {how}{near}{task} Made with leaf_nb {version('leaf_nb')}."
 
+def _quality(d, name):
+    "The table of results, and how to read it"
+    if d is None: return f'Not measured yet. Type: `leaf evaluate {name} TASK`'
+    n = {int(x) for x in d.get('max_length', pd.Series(dtype=float)).dropna()}
+    return to_markdown(d)+("\n\n`asymmetric`: queries by the leaf, documents by the teacher. `standard`: both by the leaf. `keeps`: share "
+        "of the teacher's score, with the 95% interval of a paired bootstrap over queries."
+        +(f" Both read the first {', '.join(map(str, sorted(n)))} tokens of a text." if n else ''))
+
+def _use(leaf, name, teacher, own):
+    "Lines to copy"
+    load,there = f"leaf = SentenceTransformer({name!r})",'leaf'
+    if 'task' in leaf.info: load = f"from leaf_nb.folder import load_leaf\nleaf = load_leaf({f'my-tasks/adapters/{name}'!r}).model"
+    if not own and teacher['kind']=='model': load,there = f"{load}\nteacher = SentenceTransformer({teacher['name']!r})",'teacher'
+    if not own and teacher['kind']!='model': there = None
+    docs = f"{there}.encode_document(['Compute the inverse of a square array.'])" if there else 'vectors'
+    return (f"from sentence_transformers import SentenceTransformer\n{load}\nscores = leaf.encode_query(['invert a matrix']) @ {docs}.T"
+        +('' if there else f" # the vectors that {teacher['name']} gave"))
+
+def _forms(leaf, name, own):
+    "How to use it elsewhere"
+    static = getattr(leaf.model[0], 'auto_model', None) is None
+    return '\n'.join(f'- {what}: {how}' for what,how in {
+        'Leaf and teacher as one model': None if own or 'task' in leaf.info else f'`leaf export {name} --router pair`; then '
+            '`SentenceTransformer("pair")`, whose `encode_query` and `encode_document` go to the right one.',
+        'Without torch, from the table': f'`from leaf_nb.lookup import Lookup; Lookup({name!r}).encode(texts)`' if static else None,
+        'One ONNX graph, from token ids to the vector': f'`leaf export {name} --onnx graph`; then `OnnxLeaf("graph").encode(texts)` of '
+            '`leaf_nb.export`, fifteen lines that need numpy, tokenizers and onnxruntime alone.'}.items() if how)
+
+# %% ../nbs/12b_card.ipynb #39285f28
 def model_card(
     leaf, # A folder or a `Leaf`
     license:str|None=None, # Identifier of a licence, as the hub writes it
@@ -119,20 +188,19 @@ def model_card(
     if not i.get('teacher'):
         raise ValueError(f"{leaf.path or 'This model'} has no leaf.json: a card tells how a leaf was made, and this one does not "
             f"remember. Wanted the folder that distill made.")
-    d,s,t = _results(leaf, 'results.json'),i.get('scores'),i['teacher']; prompts = {r: p for r,p in (m.prompts or {}).items() if p}
-    hub = t['kind']=='model' and not Path(t['name']).exists(); path = leaf.path.name if leaf.path else 'leaf'
-    return _CARD.format(meta=card_metadata(leaf, license, language).to_yaml(), name=path, teacher=t['name'],
-        link=f"https://huggingface.co/{t['name']}" if hub else '#', parts=_parts(m),
-        parameters=sum(p.numel() for p in m.parameters())/1e6, dim=m.get_embedding_dimension(), length=f'{n:,}' if (n := m.max_seq_length) and n<10**6 else 'any number of',
+    s,t,own = i.get('scores'),i['teacher'],i.get('space')=='own'; name = leaf.path.name if leaf.path else 'leaf'
+    about,hub = _OWN if own else _SHARED,_on_hub(t); link = f"[{hub}](https://huggingface.co/{hub})" if hub else t['name']
+    length = f'{n:,}' if (n := m.max_seq_length) and n<10**6 else 'any number of'
+    return _CARD.format(meta=card_metadata(leaf, license, language).to_yaml(), name=name, parts=_parts(m),
+        parameters=sum(p.numel() for p in m.parameters())/1e6, dim=m.get_embedding_dimension(), length=length,
+        **about | dict(space=about['space'].format(link)), quality=_quality(_results(leaf, 'results.json'), name), inherit=_inherited(leaf),
         trained=f", and training saw no more than {i['max_length']}" if i.get('max_length') else '',
-        quality=(to_markdown(d)+'\n\n`asymmetric`: queries by the leaf, documents by the teacher. `standard`: both by the leaf. `keeps`: '
-            'share of the teacher\'s score, with the 95% interval of a paired bootstrap over queries.') if d is not None
-            else f'Not measured yet. Type: `leaf evaluate {path} TASK`', inherit=_inherited(leaf),
-        scores=f"Scores move with the queries' model: leaf score = {s['slope']:.3f} x teacher score {s['offset']:+.3f} (correlation {s['correlation']:.3f}). Thresholds move with them.\n" if s else '',
-        use=f"from sentence_transformers import SentenceTransformer\nleaf,teacher = SentenceTransformer({path!r}),SentenceTransformer({t['name']!r})\nscores = leaf.encode_query(['invert a matrix']) @ teacher.encode_document(['Compute the inverse of a square array.']).T",
-        prompts='\n'.join(f'Its prompt for a {r} is {p!r}; `encode_{r}` puts it there.' for r,
-            p in prompts.items())+'\n' if prompts else '', recipe=_recipe(i), again=_again(i),
-        terms=f'- Licence of the teacher: {teacher_license}. Texts: {data}. The terms of some model providers forbid training other models on their outputs.')
+        scores=f"Scores move with the queries' model: leaf score = {s['slope']:.3f} x teacher score {s['offset']:+.3f} (correlation "
+            f"{s['correlation']:.3f}). Thresholds move with them.\n" if s and not own else '', use=_use(leaf, name, t, own),
+        forms=_forms(leaf, name, own),
+        prompts=''.join(f'Its prompt for a {r} is {p!r}; `encode_{r}` puts it there.\n' for r,p in (m.prompts or {}).items() if p),
+        recipe=_recipe(leaf), again=_again(leaf), terms=f'- Licence of the teacher: {teacher_license}. Texts: {data}. The terms of '
+            'some model providers forbid training other models on their outputs.')
 
 # %% ../nbs/12b_card.ipynb #8125792b
 def save_card(

@@ -124,18 +124,21 @@ def _distill(
 # %% ../nbs/14_cli.ipynb #20c84275
 @command
 def _evaluate(
-    leaf:Path, # Folder of the leaf
+    leaf:Path, # Folder of the leaf, or of one of its adapters
     task:list[str], # Folders in BEIR layout, files with `sentence1, sentence2, score` or `text, label`, or names that mteb knows
+    also:list[Path]=None, # More leaves, as further rows; may be given again
     teacher:str=None, # Default: the one the leaf remembers
+    routed:bool=False, # Each task by the adapter beside LEAF that serves tasks of its type
     alternative:str=None, # A small ready-made model that could embed everything anew: one more row
     max_length:int=None, # Tokens a text; default: as in training
-    cache:Path=None, # Folder to keep the teacher's vectors in
+    cache:Path=None, # Folder to keep the teacher's vectors in; default: task-vectors in the leaf's own
     out:Path=None, # Folder for results.json and results.md
     json:Path=None, # Write the table there
 ):
     "Teacher, standard and asymmetric on each TASK, with retention and its 95% interval."
     from leaf_nb.evaluate import evaluate
-    df = evaluate(leaf, *task, teacher=teacher, alternative=alternative, max_length=max_length, cache=cache, out=out)
+    df = evaluate([leaf, *(also or [])], *task, teacher=teacher, alternative=alternative, routed=routed,
+        max_length=max_length, cache=cache, out=out)
     typer.echo(df.round(4).T.to_string(header=False)); _write_json(json, _records(df))
 
 def _records(df): from json import loads; return loads(df.to_json(orient='records')) # a missing number is null
@@ -143,7 +146,7 @@ def _records(df): from json import loads; return loads(df.to_json(orient='record
 @command
 def _inherit(
     leaf:Path, # Folder of the leaf
-    task:Path, # A folder in BEIR layout
+    task:str, # A folder in BEIR layout, or the name of a retrieval task that mteb knows
     teacher:str=None, # Default: the one the leaf remembers
     dims:str=None, # Dimensions, as 384,128,64; default: full, and halves down to 32
     ranges:float=None, # Fixed range of int8, as 0.3; default: calibrated on the teacher's documents
@@ -171,7 +174,7 @@ def _as_dims(dims):
 @command
 def _pareto(
     teacher:str, # A model name or folder, or 'offline'
-    texts:list[Path], # Files of documents to learn from, and last the task: a folder in BEIR layout, or a table with `query, text`
+    texts:list[str], # Files of documents to learn from, and last the task: a folder in BEIR layout, a table with `query, text`, or a name
     out:Path=..., # Folder: one leaf in each sub-folder
     queries:Path=None, # A file of query-like texts to learn from
     students:str=None, # Separated by blanks, as in distill; default: static prune:1 prune:2 prune:3
@@ -185,7 +188,8 @@ def _pareto(
     from leaf_nb.pareto import pareto
     from leaf_nb.texts import as_texts
     if len(texts)<2: raise ValueError("Saw one path, wanted texts and, last, the task: leaf pareto TEACHER TEXTS TASK --out DIR.")
-    *files,task = texts; data = {'document': as_texts(files, column)} | ({'query': as_texts(queries, column)} if queries else {})
+    *files,task = texts
+    data = {'document': as_texts([Path(f) for f in files], column)} | ({'query': as_texts(queries, column)} if queries else {})
     p = pareto(teacher, data, task, out, students.split() if students else None, epochs=epochs, max_length=max_length, seed=seed)
     p.plot()[0].figure.savefig(out/'pareto.png', dpi=150, bbox_inches='tight')
     typer.echo(p.table.round(3).to_string()+f"\n\nThe picture: {out/'pareto.png'}")
@@ -221,7 +225,7 @@ def _adapt(
     teacher:str=None, # Default: the one the leaf remembers
     steps:int=500, # Gradient steps
     bs:int=64, # Rows a step
-    lr:float=None, # Peak learning rate; default: 1e-4
+    lr:float=None, # Peak learning rate; default: for the task, 1e-4 or 8e-4
     max_length:int=128, # Tokens a text
     mine:int=0, # Retrieval: hard negatives to find for each query
     dims:str=None, # Matryoshka sizes, as 384,128,64
@@ -232,12 +236,18 @@ def _adapt(
 ):
     "Train a LoRA adapter for a TASK on LEAF, which stays as it is. Afterwards OUT/adapters/NAME is a leaf like any other: leaf evaluate OUT/adapters/NAME ..."
     from leaf_nb.adapt import adapt
-    a = adapt(leaf, task, data[0] if len(data)==1 else {d.name: d for d in data}, out, name=name, teacher=teacher, steps=steps, bs=bs,
+    a = adapt(leaf, task, data[0] if len(data)==1 else _named(data), out, name=name, teacher=teacher, steps=steps, bs=bs,
         lr=lr,
         max_length=max_length, mine=mine, dims=_as_dims(dims) or (), theta=theta, seed=seed, overwrite=overwrite)
     first,last = a.info['history'][0],a.info['history'][-1]; seen = [k for k in first if k not in ('step','seconds')]
     typer.echo(f"{a.path}: "+'; '.join(f"{k} {first[k]:.3f} -> {last[k]:.3f}" for k in seen)+' on held-out rows')
     _write_json(json, dict(settings=a.info['settings'], history=a.info['history']))
+
+def _named(files):
+    "Files by name, with that of their folder where two have the same"
+    names = [f.name for f in files]; res = {f.name if names.count(f.name)==1 else f'{f.parent.name}-{f.name}': f for f in files}
+    if len(res)<len(files): raise ValueError(f"--data: saw {', '.join(map(str, files))}, wanted files that differ in their names.")
+    return res
 
 @command
 def _export(
@@ -249,6 +259,8 @@ def _export(
     dim:int=None, # For --onnx: dimensions to keep, the first
     card:bool=False, # Write README.md into the leaf's folder, from what was measured
     license:str=None, # For --card: identifier of the leaf's licence, as apache-2.0
+    teacher_license:str='not stated', # For --card: terms of the teacher
+    data:str='not stated', # For --card: where the texts are from, and under which licences
     teacher:str=None, # Default: the one the leaf remembers
     trust_remote_code:bool=False, # For --router: a teacher may bring its own code
     json:Path=None, # Write the figures of --onnx there
@@ -262,7 +274,9 @@ def _export(
         if d: e.save_whole(make(), d); typer.echo(f"{d}: SentenceTransformer({str(d)!r}), {use}")
     if servers: typer.echo(f"{servers}: {', '.join(e.for_servers(leaf, servers))}. Then ask it: leaf check-server {leaf} URL")
     if onnx: t = e.to_onnx(leaf, onnx, dim); typer.echo(f"{onnx}:\n{t.to_string()}"); _write_json(json, _records(t.reset_index()))
-    if card: from leaf_nb.card import save_card; typer.echo(str(save_card(leaf, license=license)))
+    if card:
+        from leaf_nb.card import save_card
+        typer.echo(str(save_card(leaf, license=license, teacher_license=teacher_license, data=data)))
 
 @command
 def _check_server(
@@ -306,6 +320,83 @@ def _lines():
         if sys.stdin.isatty(): typer.echo('query: ', nl=False)
         if not (q := sys.stdin.readline().strip()): return
         yield q
+
+# %% ../nbs/14_cli.ipynb #d60ec390
+@command
+def _recipes(
+    show:str=None, # One of them: print all that it declares, and what is open
+    json:Path=None, # Write it there, or all of them
+):
+    "The recipes that `leaf run` knows."
+    from dataclasses import asdict
+    import pandas as pd
+    from leaf_nb.recipes import RECIPES, get_recipe, recipe_table
+    r = show and get_recipe(show); _write_json(json, asdict(r) if r else {k: asdict(v) for k,v in RECIPES.items()})
+    if not r:
+        typer.echo(recipe_table().to_string()+'\n\nOne whole: leaf recipes --show NAME. What it takes: leaf run NAME --dry-run'); return
+    d = asdict(r); keep = ('hub','config','split','columns','gives','n','licence','note')
+    rows = {k: {c: ', '.join(v) if isinstance(v, tuple) else '' if v is None else v for c in keep for v in [getattr(s, c)]}
+        for k,s in r.sources.items()}
+    typer.echo(f"{r.name}: {r.about}\nteacher {r.teacher.name}; student {r.student.name}; from {r.facts}\n\n"
+        f"{pd.DataFrame(rows).T.to_string()}\n")
+    for k in ('prompts','distill','long','adapters','dims','theta','tasks'):
+        if d[k]: typer.echo(f'{k}: {_without(d[k])}')
+    typer.echo('\nOpen, and what is done:\n- '+'\n- '.join(r.open_points)+f'\n{r.checked}')
+
+def _without(x): return {k: _without(v) for k,v in x.items() if k!='data'} if isinstance(x, dict) else x # sources stand in the table
+
+# %% ../nbs/14_cli.ipynb #6c8e5b38
+def _pairs(what, given):
+    "`NAME=VALUE` options as a dict"
+    if bad := [g for g in given or [] if '=' not in g]: raise ValueError(f"--{what}: saw {bad[0]!r}, wanted NAME=VALUE.")
+    return dict(g.split('=', 1) for g in given or [])
+
+def _value(text):
+    "A number, a list, true or null as JSON has them; anything else as it stands"
+    from json import loads
+    try: return loads(text)
+    except ValueError: return text
+
+@command
+def _run(
+    name:str, # A recipe: leaf recipes lists them
+    out:Path=None, # Folder of the run
+    scale:str='full', # full, or tiny: the same on stand-ins, in seconds and offline
+    dry_run:bool=False, # Print the plan and stop
+    texts:list[Path]=None, # For my-domain: files of documents
+    queries:Path=None, # For my-domain: a file of queries; default: made from the documents
+    teacher:str=None, # Instead of the recipe's: a name, a folder or the URL of a server
+    model:str=None, # For a URL: which of its models
+    key:str=None, # For a URL: the environment variable that holds the key
+    student:str=None, # Instead of the recipe's: prune:K, static, a name or a folder
+    task:list[str]=None, # Instead of the recipe's: folders in BEIR layout, files, names that mteb knows
+    source:list[str]=None, # NAME=FILE: a file in the place of a data set
+    set:list[str]=None, # ADDRESS=VALUE: another value in the recipe, as distill.bs=16
+    until:str=None, # Stop after this stage: texts, embed, distill, long, adapters, evaluate or card
+    part:str=None, # I/N, or auto: embed that part of the vectors and stop
+    resume:bool=False, # There has to be a run to go on with; without it, one is gone on with if it is there
+    overwrite:bool=False, # Start anew
+    json:Path=None, # Write plan, stages, seconds and results there
+):
+    "Run the recipe NAME; run again after a stop, and it continues at the stage it reached."
+    from leaf_nb.plan import check_plan, measure_rates, plan, plan_text
+    from leaf_nb.recipes import as_recipe
+    from leaf_nb.run import run
+    from leaf_nb.scale import launched_part
+    files = {'texts' if not i else f'texts-{i+1}': f for i,f in enumerate(texts or [])} | (dict(queries=queries) if queries else {})
+    r = as_recipe(name, scale, teacher=teacher, student=student, files=files | _pairs('source', source), tasks=task or (),
+        changes={k: _value(v) for k,v in _pairs('set', set).items()})
+    if not out and not dry_run: raise ValueError('Saw no folder for the run: --out DIR, or --dry-run for the plan alone.')
+    i = launched_part() if part=='auto' else _as_part(part); first = launched_part()[0]==0; say = typer.echo if first else str
+    table = plan(r, measure_rates() if first and (dry_run or scale=='full') and not part else None); say(plan_text(table))
+    if not (out and (out/'recipe.json').exists()): check_plan(table, out or Path('.'))
+    done = {} if dry_run else run(r, out, until=until, part=i, teacher=_as_server(r.teacher.name, model, key), resume=resume,
+        overwrite=overwrite)
+    judged = 'evaluate' in done.get('finished', ()); f = out and out/('model' if r.adapters else 'leaf')
+    if judged: say(f"\n{(f/'results.md').read_text()}\nUse it: SentenceTransformer({str(f)!r})")
+    if first:
+        _write_json(json, dict(plan=_records(table.reset_index(names='stage')), finished=done.get('finished'), seconds=done.get('seconds'),
+            results=_read_json(f/'results.json') if judged else None))
 
 # %% ../nbs/14_cli.ipynb #a0e70281
 def _plots(out, leaf, r):

@@ -110,6 +110,7 @@ def check_index(
     seed:int=0, # Which rows
 ) -> IndexCheck: # Print it
     "Whether `leaf` can be asked to search an index, and what will change. Raises `ValueError` for other widths or numbers"
+    if len(vectors.shape)!=2: raise ValueError(f"vectors: saw the shape {tuple(vectors.shape)}, wanted [n, dim]: a row a text.")
     leaf = load_leaf(leaf); texts = check_texts(texts); w,d = leaf.model.get_embedding_dimension(),vectors.shape[1]
     if len(texts)!=len(vectors) or len(texts)<20:
         raise ValueError(f"Saw {len(texts)} texts and {len(vectors)} vectors, wanted as many, at least 20: the rows of an index and "

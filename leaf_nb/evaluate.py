@@ -15,18 +15,19 @@ import numpy as np, pandas as pd, torch
 from scipy.stats import bootstrap, spearmanr
 from sklearn.metrics.pairwise import paired_cosine_distances
 from sentence_transformers import SentenceTransformer
+from .adapters import ROUTES, adapters_in, base_folder
 from .cache import embed
 from .folder import Leaf, load_leaf
 from .metrics import cosine, ndcg, normalize, paired_bootstrap, search
 from .store import checksum, write_atomic
 from .tasks import STS, Encoder, Task, as_tasks, from_mteb, run_mteb
-from .teacher import MINILM, Teacher, as_teacher, encode
+from .teacher import MINILM, Teacher, as_teacher, encode, own_prompts
 from .texts import as_prompts, count_texts
 
 # %% ../nbs/09_evaluate.ipynb #a2331cb9
 class Unit:
     "Rows of an array-like on disk, brought to length one as they are read"
-    def __init__(self, of): self.of,self.shape,self.dtype = of,of.shape,np.dtype('float32')
+    def __init__(self, of): self.of,self.shape,self.ndim,self.dtype = of,of.shape,len(of.shape),np.dtype('float32')
     def __len__(self): return len(self.of)
     def __getitem__(self, i): return normalize(np.asarray(self.of[i]))
     def __array__(self, dtype=None, copy=None): return normalize(np.asarray(self.of)).astype(dtype or np.float32, copy=False)
@@ -59,9 +60,9 @@ def embedder(
     "Teacher or leaf as an `Embedder`"
     st = model if isinstance(model, SentenceTransformer) else model.model; unit = getattr(st, 'similarity_fn_name', None)!='dot'
     if st is model:
-        own = as_prompts(prompts if prompts is not None else {r: p for r,p in model.prompts.items() if r in ('query','document')})
+        own = as_prompts(prompts if prompts is not None else own_prompts(model))
         return Embedder(lambda ts,r: encode(model, ts, own[r]['student'], max_length,
-            progress=f'leaf embeds {r} texts' if progress else None), unit)
+            progress=f'leaf embeds {r} texts' if progress else None, role=r), unit)
     if cache is None: return Embedder(lambda ts,r: np.asarray(model(ts, r, prompts), np.float32), unit)
     which = checksum(json.dumps(model.fingerprint(prompts), sort_keys=True).encode())[:12]
     return Embedder(lambda ts,r: embed(model, {r: ts}, Path(cache)/which/f'{r}-{count_texts({r: ts})[1]}', prompts=prompts, dtype='float32',
@@ -149,7 +150,7 @@ def check_aligned(
     "Raise `ValueError` if the leaf's vectors have nothing to do with the teacher's"
     _width(leaf, teacher); n = min(len(leaf), 1000); a,b = np.asarray(leaf[:n]),np.asarray(teacher[:n])
     own,other = float(cosine(a, b).mean()),float(cosine(a, np.roll(b, 1, 0)).mean())
-    if n>=20 and own-other<.05*(1-other):
+    if n>=10 and own-other<.05*(1-other):
         raise ValueError(f"{name} does not live in this teacher's space: the cosine to the teacher's vectors of the same texts is "
             f"{own:.3f}, to those of other texts {other:.3f}. Is this the teacher, with the prompts, that it learned from? "
             "check_index(leaf, vectors, texts) says more.")
@@ -209,7 +210,7 @@ def averages(
 def teacher_of(
     leaf:Leaf, # With what it remembers
     teacher=None, # Given again, or None: the one it remembers
-    max_length:int|None=None, # Tokens a text; None: as in training
+    max_length:int|None=None, # Tokens a text; None: as in training; 0: the teacher's own limit
 ) -> Teacher:
     "The teacher of `leaf`. Raises `ValueError` if it must be given again, or if the one given is not the one it learned from"
     was = leaf.info.get('teacher'); again = 'Give it again: evaluate(leaf, task, teacher=...)'
@@ -219,7 +220,7 @@ def teacher_of(
         if was['kind']!='model': raise ValueError(f"The teacher {was['name']!r} was a {was['kind']}, which a folder can only name. {again}")
         if was['name']=='SentenceTransformer': raise ValueError(f"The teacher was a model object without a name. {again}")
         teacher = 'offline' if was['name']==MINILM else was['name']
-    t = as_teacher(teacher, max_length or leaf.info.get('max_length')); now = t.identity
+    t = as_teacher(teacher, leaf.info.get('max_length') if max_length is None else max_length or None); now = t.identity
     same = ('weights',) if now['kind']=='model' else ('name','revision') # where kinds differ, the vectors themselves will tell
     if was and was['kind']==now['kind']!='array' and any(was.get(k)!=now.get(k) for k in same):
         raise ValueError(f"This leaf learned from {was['name']} ({', '.join(f'{k} {was.get(k)}' for k in same)}), saw {t.name} "
@@ -234,8 +235,13 @@ def _score(task, teacher, leaf, name):
     some = (task.documents[:1000], 'document') if len(task.queries)<20 else (task.queries, 'query')
     check_aligned(leaf(*some), teacher(*some), name); return compare(task, sides(task, teacher), sides(task, leaf))
 
-def _alternative(task, teacher, other):
-    "The row of a model that would embed everything anew"
+def _at_length(model, length):
+    "A teacher that reads `length` tokens at most, as the others of a table; None if there is none"
+    if model is None: return None
+    t = as_teacher(model); return as_teacher(model, length) if length and (t.max_length or 0)>length else t
+
+def _apart(task, teacher, other):
+    "The row of a model in a space of its own, which would embed everything anew: nothing asymmetric"
     if isinstance(task, STS): row = compare_sts(task, teacher, other)
     elif isinstance(task, Task):
         a,b = (ndcg(search(s.queries, s.documents, 10)[1], task.qrels, 10) for s in (sides(task, teacher), sides(task, other)))
@@ -253,14 +259,21 @@ def _leaves(leaf):
     res = [load_leaf(l) for l in (leaf if isinstance(leaf, (list,tuple)) else [leaf])]; names = [l.path.name if l.path else '' for l in res]
     return {(n if n and names.count(n)==1 else str(l.path or f'leaf {i+1}')): l for i,(n,l) in enumerate(zip(names, res))}
 
+def _routed(leaf, task):
+    "The leaf with the adapter on that mteb's type of the task routes to"
+    kind = task.metadata.type if hasattr(task, 'metadata') else 'STS' if isinstance(task, STS) else 'Retrieval'
+    here = adapters_in(base_folder(leaf.path)) if leaf.path else {}
+    return load_leaf(leaf, adapter=kind) if any(ROUTES.get(kind) in (n, m.get('task')) for n,m in here.items()) else leaf
+
 def evaluate(
     leaf, # A folder, a `Leaf` or a SentenceTransformer; several as a list, or as a dict by name
     *tasks, # Whatever `as_tasks` takes: BEIR folders, files, tables, names that mteb knows
     teacher=None, # None: the one the leaf remembers
     alternative=None, # A ready-made small model that could embed everything anew: a name or a SentenceTransformer
     prompts:dict|None=None, # By role and side; None: those of its training
+    routed:bool=False, # Each task by the adapter beside the base that serves tasks of its type; the base where none does
     max_length:int|None=None, # Tokens a text; None: as in training
-    cache:str|Path|None=None, # Folder to keep the teacher's vectors in
+    cache:str|Path|bool|None=None, # Folder to keep the teacher's vectors in; None: `task-vectors` in the leaf's own; False: nowhere
     out:str|Path|None=None, # Folder for results.json and results.md
     progress:bool=True, # Show bars
 ) -> pd.DataFrame: # One row a leaf and task, then averages
@@ -269,17 +282,20 @@ def evaluate(
     tasks = [t for x in tasks for t in as_tasks(x)]; leaves = _leaves(leaf); loaded,rows = {},{k: [] for k in leaves}
     for l in leaves.values():
         k = json.dumps(l.info.get('teacher')); loaded[k] = loaded.get(k) or teacher_of(l, teacher, max_length)
-    other = None if alternative is None else as_teacher(alternative, max_length)
+    read = {k: max_length or l.info.get('max_length') for k,l in leaves.items()} # tokens of a text, of all models of a row
+    other = _at_length(alternative, next(iter(read.values())))
+    if cache is None: cache = next((l.path/'task-vectors' for l in leaves.values() if l.path and os.access(l.path, os.W_OK)), None)
     for task in tasks:
         task,teachers = from_mteb(task),{}
         for name,l in leaves.items():
+            if routed: l = _routed(l, task)
             p = prompts or l.info.get('prompts'); t = loaded[json.dumps(l.info.get('teacher'))]
-            by = teachers.setdefault(json.dumps(t.fingerprint(p)), embedder(t, p, cache=cache, progress=progress))
-            own = embedder(l.model, p, max_length or l.info.get('max_length'), progress=progress)
-            rows[name].append(_score(task, by, own, name))
-        if other: rows.setdefault(f'{other.name}, anew', []).append(_alternative(task, next(iter(teachers.values())), embedder(other)))
-    table = pd.concat([pd.concat([d, averages(d)], ignore_index=True).assign(leaf=k) for k,r in rows.items() for d in [pd.DataFrame(r)]],
-        ignore_index=True)
+            by = teachers.setdefault(json.dumps(t.fingerprint(p)), embedder(t, p, cache=cache or None, progress=progress))
+            own = embedder(l.model, p, read[name], progress=progress)
+            rows[name].append(_apart(task, by, own) if l.info.get('space')=='own' else _score(task, by, own, name))
+        if other: rows.setdefault(f'{other.name}, anew', []).append(_apart(task, next(iter(teachers.values())), embedder(other)))
+    table = pd.concat([pd.concat([d, averages(d)], ignore_index=True).assign(leaf=k, max_length=read.get(k)) for k,r in rows.items()
+        for d in [pd.DataFrame(r)]], ignore_index=True)
     table = table[['leaf', *table.columns.drop('leaf')]]
     if out: save_report(table, out)
     return table

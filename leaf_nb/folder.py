@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt, pandas as pd, torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from .adapters import load_adapter
+from .adapters import adapters_in, base_folder, load_adapter, route, use_adapter
 from .store import differences, write_atomic
 
 # %% ../nbs/07c_folder.ipynb #d8c830c8
@@ -66,6 +66,8 @@ def load_optimizers(
         opt.load_state_dict(sd)
 
 # %% ../nbs/07c_folder.ipynb #8a8ff903
+_of_run = ('step','texts','seconds','loss','lr','texts_per_second','tokens_per_second')
+
 @dataclass
 class Leaf:
     "A distilled model, how it came about, and what its folder remembers"
@@ -75,27 +77,38 @@ class Leaf:
 
     @property
     def history(self):
-        "One row a validation: step, texts, seconds, loss, lr; cosine and overlap@10 of held-out texts; texts and tokens a second"
+        "One row a validation: step, texts, seconds, loss, lr; cosine and overlap@10 of held-out texts; texts and tokens a second. Of an adapter: step, seconds, its losses and what its task is watched by"
         return pd.DataFrame(self.info.get('history', []))
 
+    @property
+    def watched(self):
+        "The columns of the history that say how good it is on held-out texts: what was there before the first step"
+        return [k for k in (self.info.get('history') or [{}])[0] if k not in _of_run]
+
     def plot(self, x='seconds'):
-        "Cosine to the teacher and overlap@10 of held-out texts against time; returns the axes"
-        h = self.history; _,ax = plt.subplots(figsize=(5.5,2.8))
-        for k,name in dict(cosine='cosine to the teacher', overlap='overlap@10 with the teacher').items():
-            ax.plot(h[x], h[k], 'o-', ms=3, label=name)
-        ax.set(xlabel=x, ylabel='held-out texts', title=f"{self.info['student']} of {self.info['teacher']['name']}")
+        "What is watched of held-out texts, cosine to the teacher and overlap@10 of a leaf, against time; returns the axes. Raises `ValueError` without a history"
+        h,info = self.history,self.info; names = dict(cosine='cosine to the teacher', overlap='overlap@10 with the teacher')
+        if not len(h): raise ValueError(f"{self.path} remembers no training, wanted a folder that distill or adapt made.")
+        _,ax = plt.subplots(figsize=(5.5,2.8))
+        for k in self.watched: ax.plot(h[x], h[k], 'o-', ms=3, label=names.get(k, k))
+        what = info['student'] if 'student' in info else type(self.model[0]).__name__
+        what = f"{self.path.name} on {what}" if 'task' in info else what
+        ax.set(xlabel=x, ylabel='held-out texts', title=what+(f" of {info['teacher']['name']}" if 'teacher' in info else ''))
         ax.grid(alpha=.3); ax.legend()
         return ax
 
     def __repr__(self):
-        h = self.info.get('history')
-        return f"Leaf({str(self.path)!r}" + (f", cosine {h[-1]['cosine']:.3f} after {h[-1]['step']} steps)" if h else ')')
+        h = (self.info.get('history') or [{}])[-1]; seen = [f'{k} {h[k]:.3f}' for k in self.watched[:1] if h.get(k) is not None]
+        return f"Leaf({str(self.path)!r}" + (f", {seen[0]} after {h['step']} steps)" if seen else ')')
 
+# %% ../nbs/07c_folder.ipynb #dc395a4f
 def load_leaf(
     leaf, # A folder, one of its `adapters/<name>`, a SentenceTransformer or a `Leaf`
     device:str|None=None, # Where the model goes
+    adapter:str|None=None, # One of its adapters: by name, kind of task or mteb's type of it; None: the base, or whose folder `leaf` is
 ) -> Leaf:
-    "A leaf from its folder, with an adapter switched on if it is one's; raises `FileNotFoundError` if there is no model in it, `ValueError` for an adapter of another base"
+    "A leaf from its folder, with an adapter switched on if it is one's; raises `FileNotFoundError` if there is no model in it, `ValueError` for an adapter of another base or one that is not there"
+    if adapter is not None: return _with_adapter(leaf, device, adapter)
     if isinstance(leaf, Leaf): return leaf
     if isinstance(leaf, SentenceTransformer): return Leaf(leaf)
     path = Path(leaf)
@@ -108,6 +121,13 @@ def load_leaf(
             f"{'Its training has not finished: run distill again to continue.' if (path/'leaf.json').exists() else 'Check the path.'}")
     info = json.loads((path/'leaf.json').read_text()) if (path/'leaf.json').exists() else {}
     return Leaf(SentenceTransformer(str(path), device=device), path, info)
+
+def _with_adapter(leaf, device, adapter):
+    "The same base with an adapter on: from its folder, or switched in memory where there is none"
+    leaf = leaf if isinstance(leaf, Leaf) else Leaf(leaf) if isinstance(leaf, SentenceTransformer) else Leaf(None, Path(leaf))
+    if leaf.path is None: return Leaf(use_adapter(leaf.model, adapter), None, leaf.info)
+    base = base_folder(leaf.path)
+    return load_leaf(base/'adapters'/route(adapter, adapters_in(base)), device or (leaf.model and str(leaf.model.device)))
 
 # %% ../nbs/07c_folder.ipynb #d171e19f
 def open_run(

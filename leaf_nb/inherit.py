@@ -14,7 +14,7 @@ from sentence_transformers.util.quantization import quantize_embeddings
 from .evaluate import Sides, check_aligned, embedder, modes, sides, teacher_of
 from .folder import load_leaf
 from .metrics import ndcg, normalize, search
-from .tasks import Task, as_tasks, from_mteb
+from .tasks import Task, retrieval_task
 
 # %% ../nbs/10_inherit.ipynb #3bff5516
 def int8_range(
@@ -25,10 +25,11 @@ def int8_range(
 
 def codes(
     vectors:np.ndarray, # float [n, dim]
-    precision:str='float32', # 'float32', 'int8' or 'binary'
+    precision:str='float32', # 'float32', 'int8', or 'binary', which is also called 'ubinary'
     ranges:float|None=None, # Half the width of the range, for int8: from `int8_range`, or fixed, as 0.3
 ) -> np.ndarray: # What an index holds: float32 or int8 [n, dim], uint8 [n, dim/8]
     "`vectors` in `precision`. Raises `ValueError` for another, for int8 without a range, or for a number of dimensions that no byte holds"
+    precision = {'ubinary': 'binary'}.get(precision, precision) # packed without a sign, as here; the distances are the same
     if precision not in ('float32','int8','binary'):
         raise ValueError(f"precision: saw {precision!r}, wanted 'float32', 'int8' or 'binary'.")
     if precision=='int8' and not ranges:
@@ -152,7 +153,7 @@ def grid(
 
 def inheritance(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
-    task, # A retrieval task, as `as_tasks` takes it
+    task, # A retrieval task, as `retrieval_task` takes it
     dims:list[int]|None=None, # None: full, and halves down to 32
     precisions=PRECISIONS, # Some of them
     teacher=None, # None: the one the leaf remembers
@@ -163,10 +164,7 @@ def inheritance(
     progress:bool=True, # Show bars
 ) -> Inheritance: # `.table`, `.plot()`, `.parallel()`
     "Dimension by precision, for teacher and leaf, one encoding pass each. Raises `ValueError` as `grid` does, or for a task without queries and documents"
-    tasks = as_tasks(task); task = from_mteb(tasks[0])
-    if len(tasks)>1 or not isinstance(task, Task):
-        raise ValueError(f"task: saw {len(tasks)} {type(task).__name__}, wanted one retrieval task: a BEIR folder, or a table with "
-            "`query, text`.")
+    task = retrieval_task(task)
     leaf = load_leaf(leaf); t = teacher_of(leaf, teacher, max_length); p = leaf.info.get('prompts')
     full,small = embedder(t, p, cache=cache, progress=progress), embedder(leaf.model, p, max_length or leaf.info.get('max_length'),
         progress=progress)

@@ -6,7 +6,7 @@
 __all__ = ['take_units', 'map_tensors', 'Lookup', 'save_lookup']
 
 # %% ../nbs/06d_lookup.ipynb #631d1de9
-import json, re
+import json, re, shutil
 from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
@@ -112,7 +112,8 @@ def save_lookup(
     from safetensors.numpy import save_file
     m,out = Lookup(folder, dim),Path(out)
     if out.exists(): raise FileExistsError(f"{out} is there already. Choose another folder.")
-    scale = np.maximum(np.abs(m.table).max(1), 1e-12).astype(np.float32)/127; new = out.with_name(out.name+'.new'); new.mkdir(parents=True)
+    scale = np.maximum(np.abs(m.table).max(1), 1e-12).astype(np.float32)/127; new = out.with_name(out.name+'.new')
+    shutil.rmtree(new, ignore_errors=True); new.mkdir(parents=True) # of a call that was killed
     save_file({'embedding.int8': np.round(m.table/scale[:,None]).astype(np.int8), 'embedding.scale': scale}, new/'model.safetensors')
     m.tokenizer.save(str(new/'tokenizer.json')); first = min(m.units.values(), default=len(m.table)); lines = ['']*(len(m.table)-first)
     for u,i in m.units.items(): lines[i-first] = u

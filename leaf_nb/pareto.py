@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .evaluate import embedder, latency, machine, sides, speed
 from .metrics import ndcg, paired_bootstrap, search
 from .student import find_layers
-from .tasks import Task, as_tasks, from_mteb
+from .tasks import retrieval_task
 from .teacher import as_teacher
 from .train import distill
 
@@ -73,12 +73,10 @@ def pareto(
     **kwargs, # Passed to `distill`: epochs, minutes, lr, ...
 ) -> Pareto: # `.table`, `.plot()`, `.leaves`
     "Distil each student from the same vectors, and compare them and the teacher on `task`. The same call again continues. Raises as `distill` does, and `ValueError` for a task without queries and documents"
-    out,(task,) = Path(out),[from_mteb(t) for t in as_tasks(task)]; teacher = as_teacher(teacher, max_length)
+    out,task = Path(out),retrieval_task(task); teacher = as_teacher(teacher, max_length)
     students = check_students(students, teacher)
-    if not isinstance(task, Task): raise ValueError(f"task: saw a {type(task).__name__}, wanted a retrieval task: a BEIR folder, say.")
     leaves = {s: distill(teacher, texts, s, out/re.sub(r'\W+', '-', s), cache=out/'vectors',
-        prompts=prompts,
-        max_length=max_length, seed=seed, progress=progress, **kwargs) for s in students}
+        prompts=prompts, max_length=max_length, seed=seed, progress=progress, **kwargs) for s in students}
     full = as_teacher(teacher.model) if teacher.model else teacher # judged at its own length
     t = sides(task, embedder(full, prompts, cache=out/'task', progress=progress))
     base = ndcg(search(t.queries, t.documents, 10)[1], task.qrels, 10)

@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Pooling
 from .cache import embed
 from .endpoint import Endpoint
 from .evaluate import Unit, teacher_of
-from .export import PROBES
+from .export import PROBES, check_home
 from .folder import load_leaf
 from .metrics import cosine, normalize, search
 from .teacher import encode
@@ -60,9 +60,11 @@ class ServerCheck:
 
     def __str__(self):
         f = self.figures
-        seen = f"smallest cosine {f['smallest_cosine']:.4f} over {f['n']} texts" if f['smallest_cosine'] is not None else f"{f['width']} dimensions"
+        seen = f"{f['width']} dimensions"
+        if f['smallest_cosine'] is not None: seen = f"smallest cosine {f['smallest_cosine']:.4f} over {f['n']} texts"
         if self.verdict=='equal': return f"Equal: the server gives the leaf's vectors ({seen})."
-        return f"Not equal ({seen}): the server {self.verdict}." + (f" Texts that differ: {', '.join(repr(t[:30]) for t in f['differ'][:3])}." if f['differ'] else '')
+        which = f" Texts that differ: {', '.join(repr(t[:30]) for t in f['differ'][:3])}." if f['differ'] else ''
+        return f"Not equal ({seen}): the server {self.verdict}.{which}"
 
 # %% ../nbs/12c_serve.ipynb #84aa4469
 def _explain(model, got, want, texts, prompt, near):
@@ -71,18 +73,19 @@ def _explain(model, got, want, texts, prompt, near):
     if got.shape==want.shape:
         same = cosine(got, want)>near
         if same.all():
-            return 'equal' if np.allclose(n, np.linalg.norm(want, axis=1),
-                rtol=.01) else f"does not bring its vectors to length one (lengths {n.min():.2f} to {n.max():.2f})"
+            as_long = np.allclose(n, np.linalg.norm(want, axis=1), rtol=.01)
+            return 'equal' if as_long else f"does not bring its vectors to length one (lengths {n.min():.2f} to {n.max():.2f})"
         if same.mean()>=.5:
-            long = [i for i,t in enumerate(texts) if len(t)>1000]
-            return 'cuts long texts at another length' if set(np.flatnonzero(~same))<=set(long) else 'differs on some texts: another tokenizer, or another treatment of unknown characters'
+            short = [i for i,t in enumerate(texts) if len(t)<=1000]
+            return 'cuts long texts at another length' if same[short].all() else (
+                'differs on some texts: another tokenizer, or another treatment of unknown characters')
     elif got.shape[1]<want.shape[1] and np.median(cosine(got, want[:,:got.shape[1]]))>near:
         return f'keeps the first {got.shape[1]} of {want.shape[1]} dimensions: truncate the index, too, or ask it for all'
     found = next((k for k,v in mistakes(model, texts, prompt).items() if close(v)), None)
-    if found:
-        return found+('. Give it the folder made by for_servers, or the graph made by to_onnx' if 'head' in found or 'pools' in found
-            else '')
-    return f'gives vectors of {got.shape[1]} dimensions, wanted {want.shape[1]}: another model' if got.shape!=want.shape else 'serves another model'
+    if found and ('head' in found or 'pools' in found):
+        return f'{found}. Give it the folder made by for_servers, or the graph made by to_onnx'
+    if got.shape!=want.shape: return found or f'gives vectors of {got.shape[1]} dimensions, wanted {want.shape[1]}: another model'
+    return found or 'serves another model'
 
 def check_server(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
@@ -96,12 +99,11 @@ def check_server(
     "Whether a live server gives the leaf's vectors, and if not, what it does. Raises `EndpointError` if it does not answer"
     leaf = load_leaf(leaf, 'cpu'); ask = url if isinstance(url, Endpoint) else Endpoint(url, model, key=key); m = leaf.model
     prompt = (m.prompts or {}).get(role) or ''; texts = [t for t in (*PROBES, *texts) if t.strip()]
-    got,want = np.asarray(ask([prompt+t for t in texts], role), np.float32),encode(m, [prompt+t for t in texts])
+    got,want = np.asarray(ask([prompt+t for t in texts], role), np.float32),encode(m, [prompt+t for t in texts], role=role)
     cos = cosine(got, want) if got.shape==want.shape else None; verdict = _explain(m, got, want, texts, prompt, near)
+    differ = [] if cos is None or verdict=='equal' else [t for t,c in zip(texts, cos) if c<=near]
     return ServerCheck(verdict, dict(n=len(texts), width=got.shape[1], smallest_cosine=None if cos is None else float(cos.min()),
-        mean_cosine=None if cos is None else float(cos.mean()),
-        norm=float(np.linalg.norm(got, axis=1).mean()), differ=[] if cos is None or verdict=='equal' else [t for t,
-            c in zip(texts, cos) if c<=near]))
+        mean_cosine=None if cos is None else float(cos.mean()), norm=float(np.linalg.norm(got, axis=1).mean()), differ=differ))
 
 # %% ../nbs/12c_serve.ipynb #b9f651f7
 def _corpus(corpus, column):
@@ -124,11 +126,12 @@ class Searcher:
         progress:bool=True, # Show a bar while documents are embedded
     ):
         "Embed the corpus, or find its vectors. Raises as `as_texts`, `teacher_of` and `embed` do"
-        self.leaf = load_leaf(leaf); self.documents,beside = _corpus(corpus, column); t = teacher_of(self.leaf, teacher)
-        if t.model: t.max_length = t.model.max_seq_length # an index wants the teacher's whole length
-        p = self.leaf.info.get('prompts')
-        self.vectors = Unit(embed(t, {'document': self.documents}, cache or beside or self._temporary(), prompts=p, progress=progress))
-        self.seconds = None
+        self.leaf = load_leaf(leaf); p = self.leaf.info.get('prompts'); self.documents,beside = _corpus(corpus, column)
+        t = teacher_of(self.leaf, teacher, 0) # its whole length, however short the texts were that the leaf learned from
+        check_home(self.leaf, [], None) # before hours of embedding
+        v = embed(t, {'document': self.documents}, cache or beside or self._temporary(), prompts=p, progress=progress)
+        self.unit = self.leaf.model.similarity_fn_name!='dot'; self.vectors = Unit(v) if self.unit else v
+        check_home(self.leaf, some := self.documents[:50], self.vectors[:len(some)], 'document'); self.seconds = None
 
     def _temporary(self):
         from tempfile import mkdtemp
@@ -141,6 +144,7 @@ class Searcher:
         "The nearest documents; `.seconds` says how long query and search took"
         start = time.perf_counter()
         p = (self.leaf.info.get('prompts') or {}).get('query', {}).get('student') or (self.leaf.model.prompts or {}).get('query') or ''
-        q = normalize(encode(self.leaf.model, [query], p)); mid = time.perf_counter(); s,at = search(q, self.vectors, k)
+        q = encode(self.leaf.model, [query], p, role='query'); q = normalize(q) if self.unit else q; mid = time.perf_counter()
+        s,at = search(q, self.vectors, k)
         self.seconds = dict(query=mid-start, search=time.perf_counter()-mid)
         return pd.DataFrame(dict(score=s[0], document=[self.documents[i] for i in at[0]]), index=at[0])

@@ -39,6 +39,9 @@ def fast_tokenizer(
     if not isinstance(t, Tokenizer):
         raise ValueError(f"tokenizer: saw a {type(tokenizer).__name__}, wanted one of the tokenizers library, with a tokenizer.json. Name "
             "another: student='static:google-bert/bert-base-uncased'.")
+    if t.pre_tokenizer is None and (kind := type(t.model).__name__) in ('WordLevel','WordPiece'):
+        raise ValueError(f"tokenizer: saw a {kind} without a pre-tokenizer, which takes a whole text for one word. Give it one: "
+            "tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()")
     t = Tokenizer.from_str(t.to_str()); t.no_truncation(); t.no_padding(); return t
 
 def static_tokenizer(
@@ -289,10 +292,9 @@ def solve_static(
     check_static(size+sum(map(len, units)), dim, 3*sum(x.shape[1] for x in known)+3)
     ids = tokenise(tokenizer); counts,tests = Counts(ids, rows, size),Counts(ids, val, size)
     rare = rarity(counts); met = int((rare<1).sum())
-    if met<.1*size and len(known)<2:
-        warnings.warn(f"Only {met:,} of {size:,} entries occur in {len(rows):,} texts, and little is known of the others: they stay near "
-            f"the "
-            "prior. Give more texts, or a smaller vocabulary.")
+    if met<.1*size:
+        warnings.warn(f"Only {met:,} of {size:,} entries occur in {len(rows):,} texts: the others stay at the prior, for which "
+            f"{'their own vectors speak' if len(known)>1 else 'little is known'}. Give more texts, or a smaller vocabulary.")
     state = _load_stage(folder); cosines,history = state.get('cosines', {}),state.get('history', []); units = [u for u in units if u]
     bar = tqdm(total=2+10*len(strengths)+len(units), initial=state.get('passes', 0), desc='solving', unit=' passes', disable=not progress)
     def judge(tests, table, stage):

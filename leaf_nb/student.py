@@ -74,7 +74,8 @@ def own_head(
     dim:int, # Width of its vectors
 ) -> np.ndarray|None: # float32 [width, dim]
     "What the teacher itself does behind its pooling, where that is linear: the product of its Dense modules, an identity if there are none; else None"
-    w = np.eye(model[0].get_embedding_dimension(), dtype=np.float32)
+    pooled = next((m for m in model if isinstance(m, Pooling)), model[0]) # two ways of pooling side by side are twice as wide as a token
+    w = np.eye(pooled.get_embedding_dimension(), dtype=np.float32)
     for m in model:
         if not isinstance(m, (Transformer,Pooling,Dense,Normalize)) or isinstance(m, Dense) and not isinstance(m.activation_function,
             nn.Identity):
@@ -117,7 +118,9 @@ class Ridge:
         mh,mt = (self.h/self.n, self.t/self.n) if bias else (np.zeros_like(self.h), np.zeros_like(self.t))
         g,c = self.hh-self.n*np.outer(mh, mh), self.ht-self.n*np.outer(mh, mt)
         prior = np.zeros_like(c)+prior; c -= g@prior; mean = np.trace(g)/len(g)
-        if np.ndim(ridge)==0: ws = [prior+scipy.linalg.solve(g+ridge*mean*np.eye(len(g)), c, assume_a='pos')]
+        if np.ndim(ridge)==0:
+            try: ws = [prior+scipy.linalg.solve(g+ridge*mean*np.eye(len(g)), c, assume_a='pos')]
+            except scipy.linalg.LinAlgError: return self.solve([ridge], bias, prior) # rounding made an eigenvalue negative: clipped there
         else: # one decomposition serves them all
             e,u = np.linalg.eigh(g); uc = u.T@c; ws = [prior+u@(uc/(np.maximum(e, 0)+r*mean)[:,None]) for r in ridge]
         return [(w, mt-mh@w) for w in ws]

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Task', 'task_from_pairs', 'load_beir', 'save_beir', 'STS', 'sts_from_table', 'need_mteb', 'mteb_task',
-           'labelled_tasks', 'named_tasks', 'load_task', 'from_mteb', 'as_tasks', 'Encoder', 'run_mteb']
+           'labelled_tasks', 'named_tasks', 'load_task', 'from_mteb', 'as_tasks', 'retrieval_task', 'Encoder',
+           'run_mteb']
 
 # %% ../nbs/08b_tasks.ipynb #4060eaa1
 from dataclasses import dataclass
@@ -244,6 +245,15 @@ def as_tasks(
     if isinstance(task, Path) or '/' in task or task.endswith(tuple(_readers)):
         raise FileNotFoundError(f"No {path}: wanted a BEIR folder, a file, or the name of a task of mteb.")
     return named_tasks(task)
+
+def retrieval_task(
+    task, # As in `as_tasks`
+) -> Task:
+    "The one retrieval task that `task` stands for; raises as `as_tasks`, and `ValueError` for several, or one without queries and documents"
+    found = [from_mteb(t) for t in as_tasks(task)]
+    if len(found)==1 and isinstance(found[0], Task): return found[0]
+    kinds = ', '.join(t.metadata.type if hasattr(t, 'metadata') else type(t).__name__ for t in found)
+    raise ValueError(f"task: saw {len(found)} ({kinds}), wanted one retrieval task: a BEIR folder, or a table with `query, text`.")
 
 # %% ../nbs/08b_tasks.ipynb #188ef57e
 class Encoder:

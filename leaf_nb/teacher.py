@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MINILM', 'MINILM_SHA256', 'check_vectors', 'is_normalized', 'check_sha256', 'offline_teacher', 'token_batches',
            'max_tokens', 'token_ids', 'collate', 'Tokenised', 'precision_of', 'fast_precision', 'autocast',
-           'encode_batches', 'encode', 'Teacher', 'hash_weights', 'describe_modules', 'from_model', 'from_callable',
-           'from_endpoint', 'from_array', 'as_teacher']
+           'encode_batches', 'encode', 'Teacher', 'hash_weights', 'describe_modules', 'own_prompts', 'from_model',
+           'from_callable', 'from_endpoint', 'from_array', 'as_teacher']
 
 # %% ../nbs/02_teacher.ipynb #e8a5d9b6
 import hashlib
@@ -174,9 +174,10 @@ def precision_of(
 def fast_precision(
     device:str|torch.device, # Where to compute
 ) -> str: # 'bf16' or 'fp32'
-    "bf16 where the processor has matrix units for it (AMX in recent Xeons, recent GPUs), else fp32: for what is solved and trained; cached vectors stay as `precision_of` has them"
+    "bf16 where the processor multiplies matrices in it (AMX, AVX512-BF16: recent Xeons, EPYC from Genoa on; recent GPUs), else fp32: for what is solved and trained; cached vectors stay as `precision_of` has them"
     if torch.device(device).type=='cuda': return 'bf16' if torch.cuda.is_bf16_supported() else 'fp32'
-    return 'bf16' if torch.device(device).type=='cpu' and getattr(torch.cpu, '_is_amx_tile_supported', bool)() else 'fp32'
+    can = getattr(torch.cpu, 'get_capabilities', dict)()
+    return 'bf16' if torch.device(device).type=='cpu' and (can.get('amx_bf16') or can.get('avx512_bf16')) else 'fp32'
 
 def autocast(
     device:str|torch.device, # Where to compute
@@ -302,6 +303,13 @@ def describe_modules(
         return f'{type(m).__name__}({m.pooling_mode})' if isinstance(m, Pooling) else type(m).__name__
     return [named(m) for m in model] + ([f'first {model.truncate_dim}'] if model.truncate_dim else [])
 
+def own_prompts(
+    model:SentenceTransformer, # A loaded model
+) -> dict: # role -> prompt, for those that have one
+    "A model's prompts by role, under whichever of the usual names they stand: `document`, `passage` or `corpus`"
+    names,p = dict(query=['query'], document=['document','passage','corpus']),model.prompts or {}
+    return {r: own for r in roles if (own := next((p[k] for k in names[r] if p.get(k)), None))}
+
 def from_model(
     model:SentenceTransformer, # A loaded model
     name:str|None=None, # What to call it; None: what its card says
@@ -311,8 +319,6 @@ def from_model(
     "A teacher from a SentenceTransformer; its `query` and `document` (or `passage`, `corpus`) prompts become the defaults of those roles. Raises `ValueError` for a precision or a length that cannot be"
     if precision not in (None,'float32','bfloat16','float16'):
         raise ValueError(f"precision: saw {precision!r}, wanted 'float32', 'bfloat16', 'float16', or None.")
-    names = dict(query=['query'], document=['document','passage','corpus'])
-    own = {r: p for r in roles if (p := next((model.prompts[k] for k in names[r] if (model.prompts or {}).get(k)), None))}
     name = name or getattr(model.model_card_data, 'base_model', None) or type(model).__name__
     with max_tokens(model, max_length): pass # a length that cannot be is said now
     def prepare(texts, role, prompt): return Tokenised(model, texts, prompt, max_length,
@@ -321,7 +327,7 @@ def from_model(
         with max_tokens(model, max_length): return encode_batches(x, tick=tick, precision=precision)
     identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model),
         precision=precision or precision_of(model))
-    return Teacher(fn, identity, own, model, max_length or model.max_seq_length, prepare=prepare)
+    return Teacher(fn, identity, own_prompts(model), model, max_length or model.max_seq_length, prepare=prepare)
 
 # %% ../nbs/02_teacher.ipynb #f9cc744e
 def from_callable(

@@ -27,7 +27,7 @@ from .losses import get_loss
 from .metrics import cosine, neighbours, normalize, overlap
 from .store import Vectors, check_space, write_atomic
 from .solve import make_student, parse_student
-from .static import entries, is_static, mine, solve_static, static_model, static_tokenizer
+from .static import check_static, entries, is_static, mine, solve_static, static_model, static_tokenizer
 from .teacher import as_teacher, autocast, collate, encode, fast_precision, is_normalized
 from .texts import as_prompts, count_texts, roles
 
@@ -194,9 +194,9 @@ def watch(
     s:np.ndarray, # [n, dim] held-out vectors of the student
     t:np.ndarray, # [n, dim] the teacher's
 ) -> dict: # cosine, overlap
-    "What is worth seeing of held-out texts; raises `RuntimeError` for a student that has collapsed"
+    "What is worth seeing of held-out texts; raises `FloatingPointError` for a student that has collapsed"
     if len(t)>9 and spread(s)<.05*spread(t):
-        raise RuntimeError(f"The student gives nearly the same vector to every text: its spread is {spread(s):.4f}, the teacher's "
+        raise FloatingPointError(f"The student gives nearly the same vector to every text: its spread is {spread(s):.4f}, the teacher's "
             f"{spread(t):.4f}. Lower lr=.")
     return dict(cosine=float(cosine(s, t).mean()), overlap=float(overlap(neighbours(s, t), neighbours(t, t)).mean()) if len(t)>1 else 1.)
 
@@ -287,8 +287,12 @@ def _begin(teacher, student, ds, vectors, sources, s):
     leaf,made = make_student(student, teacher, [own[r]+t for r,t in zip(some['role'], some['text'])], v, s['bias'], s['max_length'],
         head=s.get('head', 'solved'))
     check_match(made['start_cosine'], v)
-    leaf.prompts = {r: p for r,p in own.items() if p}
+    leaf.prompts = {r: p for r,p in own.items() if p}; _compare_as(teacher, leaf)
     return leaf, made
+
+def _compare_as(teacher, leaf):
+    "A teacher compared by inner product has a leaf compared by inner product"
+    if f := getattr(teacher.model, '_similarity_fn_name', None): leaf.similarity_fn_name = f
 
 # %% ../nbs/08_train.ipynb #68f1634d
 def distill(
@@ -336,7 +340,8 @@ def distill(
         student=student if isinstance(student, str) else f'a {type(student).__name__}', weights=weights, epochs=None if minutes else epochs,
         minutes=minutes, bs=bs, lr=lr or 5e-4, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length or teacher.max_length,
         loss=loss if isinstance(loss, str) else f'{loss.__module__}.{loss.__qualname__}', precision=precision, seed=seed, bias=bias,
-        n_solve=n_solve, n_val=n_val, patience=patience) | (dict(n_units=n_units) if lookup else {}) | (dict(head=head) if head!='solved' else {})
+        n_solve=n_solve, n_val=n_val, patience=patience)
+    s |= (dict(n_units=n_units) if lookup else {}) | (dict(head=head) if head!='solved' else {})
     acc = Accelerator(device_placement=False, log_with=log_with, project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))]) # the others wait as long as embedding takes
     out = Path(broadcast_object_list([str(out or tempfile.mkdtemp(prefix='leaf-'))])[0]); cache = Path(cache) if cache else out/'vectors'
@@ -407,6 +412,8 @@ def _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_e
 def _solve(teacher, texts, student, out, s, cache, resume, progress):
     "A static leaf, from vectors to the finished folder"
     begun = time.perf_counter(); tokenizer = static_tokenizer(student, teacher); stages = out/'checkpoint-static'
+    if teacher.model is not None: # its width is known, so memory can be counted before hours of embedding
+        d = teacher.model.get_embedding_dimension(); check_static(tokenizer.get_vocab_size()+s['n_units'], d, 6*d+3)
     if not resume: shutil.rmtree(stages, ignore_errors=True)
     embed(teacher, texts, cache, prompts=s['prompts'], progress=progress)
     out.mkdir(parents=True, exist_ok=True); write_atomic(out/'leaf.json', json.dumps(s, indent=1).encode())
@@ -437,6 +444,7 @@ def _solve(teacher, texts, student, out, s, cache, resume, progress):
         note=note,
         progress=progress)
     check_match(made['start_cosine'], target)
-    leaf = static_model(tokenizer, table, is_normalized(target), {r: p for r,p in own.items() if p}); some = ds[val.tolist()]
+    leaf = static_model(tokenizer, table, is_normalized(target), {r: p for r,p in own.items() if p})
+    _compare_as(teacher, leaf); some = ds[val.tolist()]
     line = score_line(encode(leaf, [own[r]+t for r,t in zip(some['role'], some['text'])]), target)
     save_final(out, leaf, s | dict(finished=True, made=made, steps=0, history=history, embedded_seconds=embedded, scores=line))

@@ -18,7 +18,8 @@ page = '<!doctype html><a href="{}">there</a><h2 id="here">Here</h2><img src="{}
     ('no such file: q.png', ('#here', 'q.png', 'A plot', 's.css')),
     ('no alternative text: p.png', ('#here', 'p.png', ' ', 's.css')),
     ('fetched from elsewhere: https://example.org/s.css', ('https://example.org/a.html', 'p.png', 'A plot', 'https://example.org/s.css')),
-    ('1,000,', ('#here', 'big.png', 'A plot', 's.css'))])
+    ('1,000,', ('#here', 'big.png', 'A plot', 's.css')),
+    ('shown as its markdown', ('#here', 'p.png', 'A plot', 's.css"><p>| a |\n|:---:|</p><pre>| b |\n|---|</pre><i title="'))])
 def test_faults(tmp_path, found, args):
     for nm in ('p.png','s.css'): (tmp_path/nm).touch()
     (tmp_path/'big.png').write_bytes(bytes(1_000_000))

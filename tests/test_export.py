@@ -1,7 +1,7 @@
 "What leaves the house works without it: each artefact in an environment that holds only what its page says"
 import inspect, json, os, shutil, subprocess, sys, venv
 import numpy as np, pytest
-from leaf_nb.export import OnnxLeaf, PROBES, asymmetric, for_servers, query_encoder, save_whole, to_onnx
+from leaf_nb.export import JAVASCRIPT, OnnxLeaf, PROBES, asymmetric, for_servers, query_encoder, save_whole, to_onnx
 from leaf_nb.student import add_head, prune
 from leaf_nb.teacher import encode, offline_teacher
 
@@ -45,16 +45,15 @@ def test_nothing_half_written(leaf, tmp_path, monkeypatch):
     with pytest.raises(OSError): to_onnx(leaf, tmp_path/'graph')
     assert not list(tmp_path.iterdir())
 
-JS = """import { AutoModel, AutoTokenizer, env } from '@huggingface/transformers'
+RUN = """import { env } from '@huggingface/transformers'
+import { leaf } from './leaf.js'
 env.localModelPath = process.argv[2]; env.allowRemoteModels = false
-const t = await AutoTokenizer.from_pretrained(process.argv[3]), m = await AutoModel.from_pretrained(process.argv[3], {dtype: 'fp32'})
-const { sentence_embedding } = await m(await t(JSON.parse(process.argv[4]), {padding: true, truncation: true}))
-console.log(JSON.stringify(sentence_embedding.tolist()))"""
+console.log(JSON.stringify(await (await leaf(process.argv[3]))(JSON.parse(process.argv[4]))))"""
 
 @pytest.mark.skipif(not os.environ.get('LEAF_SLOW') or not shutil.which('npm'), reason='LEAF_SLOW=1 and npm: installs transformers.js')
 def test_transformers_js(leaf, graph, tmp_path):
     "The same vectors in JavaScript, to 1e-4"
-    (tmp_path/'package.json').write_text('{"type": "module"}'); (tmp_path/'run.js').write_text(JS)
+    (tmp_path/'package.json').write_text('{"type": "module"}'); (tmp_path/'run.js').write_text(RUN); (tmp_path/'leaf.js').write_text(JAVASCRIPT)
     subprocess.run(['npm', 'install', '--no-audit', '--no-fund', '@huggingface/transformers'], cwd=tmp_path, check=True, env={**os.environ, 'ONNXRUNTIME_NODE_INSTALL_CUDA': 'skip'}, capture_output=True)
     texts = [t for t in PROBES if t.strip()]
     r = subprocess.run(['node', 'run.js', graph.parent, graph.name, json.dumps(texts)], cwd=tmp_path, capture_output=True, text=True); assert r.returncode==0, r.stderr[-2000:]

@@ -21,6 +21,7 @@ from sphinx.cmd.build import build_main
 from readme import tidy
 
 max_bytes = 1_000_000 # of a page with its pictures
+tutorials = ('first_leaf','search_your_documents','api_teacher','choose_size','task_adapters','leaf_ir') # in the order to be read
 
 def label(exp, name):
     "The place of `name` of the module `exp`. Sphinx does not tell capitals apart, so they are marked"
@@ -112,11 +113,15 @@ def toctree(pages, *options):
     lines = ['```{toctree}', ':hidden:', *options, '', *(p.with_suffix('').as_posix() for p in pages), '```']
     return nbformat.v4.new_markdown_cell('\n'.join(lines))
 
+def place(f):
+    "Where `f` stands in the sidebar: folders first, in them what is known as a tutorial in its order; the road by number"
+    return -len(f.parts), tutorials.index(f.stem) if f.stem in tutorials else len(tutorials), f
+
 def road(nbs):
-    "Tables of contents: 01b and 01c stand below 01, the rest by number, folders after"
+    "Tables of contents, in the order of `nbs`; 01b and 01c stand below 01"
     for folder,fs in groupby((f for f in nbs if f.stem!='index'), key=lambda f: f.parent):
         stations = [list(g) for _,g in groupby(fs, key=lambda f: re.match(r'\d*', f.name)[0] or f.name)]
-        nbs[Path('index.ipynb')].cells.append(toctree([g[0] for g in stations], *[f':caption: {folder.name}']*bool(folder.name)))
+        nbs[Path('index.ipynb')].cells.append(toctree([g[0] for g in stations], f":caption: {folder.name.capitalize() or 'The library'}"))
         for head,*rest in stations:
             if rest: nbs[head].cells.append(toctree([f.relative_to(folder) for f in rest]))
 
@@ -124,7 +129,7 @@ class _Page(HTMLParser):
     "The places on a page, and what it refers to"
     def __init__(self, f):
         super().__init__()
-        self.ids,self.refs,self.mute = set(),[],[]
+        self.ids,self.refs,self.mute,self.code,self.raw = set(),[],[],0,0
         self.feed(f.read_text(encoding='utf-8'))
 
     def handle_starttag(self, tag, attrs):
@@ -132,6 +137,11 @@ class _Page(HTMLParser):
         self.ids |= {d.get('id'), d.get('name')}
         self.refs += [(tag, d[k]) for k in ('href','src') if d.get(k)]
         if tag=='img' and not (d.get('alt') or '').strip(): self.mute.append(d.get('src'))
+        self.code += tag in ('pre','code')
+
+    def handle_endtag(self, tag): self.code -= tag in ('pre','code')
+
+    def handle_data(self, s): self.raw += not self.code and bool(re.search(r'\|\s*:?-{3,}:?\s*\|', s))
 
 def faults(dest):
     "What is wrong with the site in `dest`, a line each"
@@ -139,6 +149,7 @@ def faults(dest):
     for f,p in pages.items():
         name,size = f.relative_to(dest.resolve()),f.stat().st_size
         for src in p.mute: yield f'{name}: no alternative text: {src}'
+        if p.raw: yield f'{name}: a table is shown as its markdown'
         for tag,u in set(p.refs):
             path,frag = unquote(urlsplit(u).path),unquote(urlsplit(u).fragment)
             to = (f.parent/path).resolve() if path else f
@@ -165,7 +176,7 @@ def main():
     cfg = get_config()
     proc,dest = cfg.config_path/'_proc',cfg.doc_path
     for d in (proc, dest): shutil.rmtree(d, ignore_errors=True)
-    files = sorted((f.relative_to(cfg.nbs_path) for f in nbglob(cfg.nbs_path, as_path=True)), key=lambda f: (len(f.parts), f))
+    files = sorted((f.relative_to(cfg.nbs_path) for f in nbglob(cfg.nbs_path, as_path=True)), key=place)
     done = {f: process(cfg.nbs_path/f) for f in files}
     nbs,link = {f: nb for f,(nb,_) in done.items()},Links(cfg, {f: names for f,(_,names) in done.items()})
     road(nbs)

@@ -1,8 +1,8 @@
 "Run notebooks in place and keep their outputs; cells that `nbdev_test` skips keep the ones they have"
-import os, sys
+import json, os, re, sys, tempfile
 
 for k in ('MPLBACKEND','IN_TEST'): os.environ.pop(k, None) # the first loses the plots, the second hides what a reader gets
-os.environ.update(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false')
+os.environ.update(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', HF_HUB_DISABLE_PROGRESS_BARS='1') # bars of loading say nothing to a reader
 
 from execnb.nbio import read_nb, write_nb
 from execnb.shell import CaptureShell
@@ -19,6 +19,11 @@ def skipped(cell, flags):
     d = extract_directives(cell, remove=False)
     return d.get('eval:', [''])[0].lower()=='false' or bool(flags & d.keys())
 
+def portable(outputs):
+    "`outputs` without the names of temporary folders, which differ from run to run, and without where packages lie on this machine"
+    text = re.sub(re.escape(tempfile.gettempdir())+r'/tmp\w{8}/?', '', json.dumps(outputs))
+    return json.loads(re.sub(r"(?<![\w.])/[^\s\"':]*/site-packages/", '', text))
+
 def run(f, flags):
     "Run notebook `f` without the cells marked by one of `flags`; it is written only if every cell worked"
     nb = read_nb(f)
@@ -26,6 +31,8 @@ def run(f, flags):
         if skipped(c, flags): return True
         c.outputs = []
     with working_directory(f.parent): CaptureShell(f, mpl_format='png').run_all(nb, exc_stop=True, preproc=_skip)
+    for c in nb.cells:
+        if c.cell_type=='code': c.outputs = portable(c.outputs)
     clean_nb(nb)
     write_nb(nb, f)
 

@@ -16,6 +16,7 @@ myst_heading_anchors = 4
 smartquotes = False # code in tables has quotes as well
 nb_execution_mode = 'off' # what a page shows is what the notebook holds
 nb_merge_streams = True
+nb_render_markdown_format = 'gfm' # outputs may hold tables
 suppress_warnings = ['myst.header'] # a name's heading may stand right below the title
 
 html_theme,pygments_dark_style = 'furo','github-dark'
