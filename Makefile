@@ -13,10 +13,10 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test docs readme prepare clean
+.PHONY: help env demo test test-all docs readme prepare clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 # torch goes first and alone: of the builds of one version pip then takes the CPU one where the index offers it
 $(READY): settings.ini setup.py constraints.txt
@@ -33,6 +33,9 @@ demo: $(READY) ## distil a leaf from the offline teacher and measure it
 
 test: $(READY) ## test the notebooks and tests/; `make test FLAGS="slow cuda" WORKERS=1` on a GPU
 	@$(OFFLINE) $(BIN)/python tools/nbtest.py --flags "$(FLAGS)" --n_workers $(WORKERS) --limit $(LIMIT)
+
+test-all: ## the same, and all that is slow: published numbers, every recipe, Ray, JavaScript; about an hour
+	@LEAF_SLOW=1 $(MAKE) -s test FLAGS="slow $(FLAGS)" LIMIT=3600
 
 docs: $(READY) ## build the site in _docs, and check its links, pictures and sizes
 	@$(OFFLINE) $(BIN)/python tools/docs.py
