@@ -208,7 +208,7 @@ MY_DOMAIN = Recipe('my-domain', 'Your documents, your teacher: two of its layers
     Net('offline', 22.7, 11.9, 6, 384, 384, 'mean', 'offline'), Net('prune:2'),
     dict(texts=Source('', ('text',), ('document',), licence='yours'),
         queries=Source('made:keywords', (), ('query',), tokens=6, licence='yours')),
-    dict(epochs=3, lr=3e-4, bs=32, max_length=256, n_solve=6000), tasks=('made',), facts='the benchmarks of this project',
+    dict(epochs=3, bs=32, max_length=256, n_solve=6000), tasks=('made',), facts='the benchmarks of this project',
     open_points=("Without queries of your own they are keywords of each document. Real ones are better: --queries FILE.",
         "Without a task of your own it is judged on phrases that have to find the document they are from. That is kinder than users are.",
         "Documents are read to 256 tokens. If your index was made with more, set distill.max_length: it costs in proportion."))
