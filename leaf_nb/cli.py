@@ -94,7 +94,7 @@ def _distill(
     epochs:float=1., # Passes over the texts
     minutes:float=None, # Instead of epochs: minutes of training
     bs:int=32, # Texts a batch
-    lr:float=None, # Peak learning rate
+    lr:float=None, # Peak learning rate; default: 5e-4, less for fewer than 400 steps
     max_length:int=None, # Tokens a text; default: the teacher's limit
     micro_bs:int=None, # Texts at once on a device; default: all, and fewer if memory runs out
     warmup:float=.1, # Share of steps in which the rate rises
