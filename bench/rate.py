@@ -25,7 +25,7 @@ def plot(rows, path):
         ax.axvline(default_lr(n), c=l.get_color(), ls=':', lw=1)
     ax.axhline(0, c='k', lw=.8)
     ax.set(xscale='log', xlabel='peak rate (dotted: the default)', ylabel='cosine gained'); ax.legend(fontsize=8); ax.grid(alpha=.3)
-    fig.tight_layout(); fig.savefig(path, dpi=110)
+    ax.set_xticks(sorted(d.lr.unique()), [f'{r:g}' for r in sorted(d.lr.unique())]); ax.minorticks_off(); fig.tight_layout(); fig.savefig(path, dpi=110)
 
 @call_parse
 def main(
