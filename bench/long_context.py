@@ -66,13 +66,13 @@ def main(
     pairs = pairs[pairs.asked].assign(document=lambda d: d.text.str.split().str[:30].str.join(' '))[['query','document']]
     filler = shared_texts('passages', n//2+3000)[n//2:]
     tables = {k*SHORT: long_documents(pairs, filler, int(k*SHORT*.72)) for k in (1,2,4)}
-    rows,scores = [],{}
+    rows,scores,cache = [],{},Path(tempfile.mkdtemp())
     dim = 384//6; chance = float(sum(1/np.log2(r+2) for r in range(10))/len(pairs))
     for L,t in tables.items():
         rows.append(dict(tokens=L, reads='teacher', ndcg=float(found(teacher.model, t, L).mean())))
         rows.append(dict(tokens=L, reads='chance', ndcg=chance))
     for seed in range(seeds):
-        leaf = distill(teacher, texts, rope_student(teacher, seed), Path(tempfile.mkdtemp())/'leaf', epochs=epochs, lr=1e-3,
+        leaf = distill(teacher, texts, rope_student(teacher, seed), cache/f'leaf-{seed}', cache=cache/'vectors', epochs=epochs, lr=1e-3,
             max_length=SHORT, seed=seed, bs=64, progress=False)
         m = leaf.model
         print(f'{time.perf_counter()-start:.0f} s, seed {seed}, cosine {leaf.history.cosine.iloc[-1]:.4f}', flush=True)
