@@ -37,7 +37,8 @@ def main(
     "Prints a line a run; writes bench/results/rate.json and .png unless `quick`"
     sizes,rates = [int(x) for x in sizes.split(',')],[float(x) for x in rates.split(',')]
     if quick: sizes,rates,seeds = sizes[:1],rates[:2],1
-    begun,teacher,texts,rows,tmp = time.perf_counter(),as_teacher('offline', 128, 'cpu'),general_texts(200_000, 20_000),[],Path(tempfile.mkdtemp())
+    begun,rows,tmp = time.perf_counter(),[],Path(tempfile.mkdtemp())
+    teacher,texts = as_teacher('offline', 128, 'cpu'),general_texts(200_000, 20_000)
     for n in sizes:
         for seed in range(seeds):
             for lr in rates:
