@@ -41,7 +41,7 @@ def found(model, table, length):
 def plot(rows, path):
     d = pd.DataFrame(rows); fig,ax = plt.subplots(figsize=(6,3.2))
     for k,g in d.groupby('reads', sort=False):
-        g = g.groupby('tokens')['ndcg'].mean(); ax.plot(g.index, g, 'o-', ms=4, label=k, ls=':' if k in ('chance','teacher') else '-')
+        g = g.groupby('tokens')['ndcg'].mean(); ax.plot(g.index, g, marker='o', ms=4, label=k, ls=':' if k in ('chance','teacher') else '-')
     ax.set(xscale='log', xlabel='tokens a document; trained on 64', ylabel='nDCG@10')
     ax.set_xticks(sorted(d.tokens.unique()), sorted(d.tokens.unique()))
     ax.minorticks_off()
