@@ -34,7 +34,7 @@ demo: $(READY) ## distil a leaf from the offline teacher and measure it
 test: $(READY) ## test the notebooks and tests/; `make test FLAGS="slow cuda" WORKERS=1` on a GPU
 	@$(OFFLINE) $(BIN)/python tools/nbtest.py --flags "$(FLAGS)" --n_workers $(WORKERS) --limit $(LIMIT)
 
-test-all: ## the same, and all that is slow: published numbers, every recipe, Ray, JavaScript; about an hour
+test-all: ## the same, and all that is slow: published numbers, every recipe, Ray, JavaScript
 	@LEAF_SLOW=1 $(MAKE) -s test FLAGS="slow $(FLAGS)" LIMIT=3600
 
 docs: $(READY) ## build the site in _docs, and check its links, pictures and sizes

@@ -11,14 +11,14 @@ from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from transformers import AutoModel
-from common import HERE, SHARED, Judge, machine, save, shared_texts
+from common import HERE, SHARED, Judge, fast_teacher, machine, save, shared_texts
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
 from leaf_nb.tasks import load_beir, task_from_pairs
 from leaf_nb.metrics import paired_bootstrap
 from leaf_nb.solve import make_student
 from leaf_nb.student import add_head, find_layers, prune, solve_head, states
-from leaf_nb.teacher import as_teacher, fast_precision
+from leaf_nb.teacher import fast_precision
 from leaf_nb.texts import as_prompts, doc_corpus
 from leaf_nb.train import Trainer, for_training, run_steps
 
@@ -97,7 +97,7 @@ def main(
 ):
     "Prints the table; writes bench/results/NAME.json and .png unless `quick`"
     if quick: n,seeds = 1200,1
-    t = as_teacher(teacher, MAX, 'cpu', {'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
+    t = fast_teacher(teacher, MAX)
     own = {r: p['student'] for r,p in as_prompts(None, t.prompts).items()}
     half,n_val = n//2,300
     texts = dict(document=list(chain(shared_texts('passages', half//2+n_val//2), shared_texts('glosses', half//2+n_val//2))),

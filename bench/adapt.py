@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import v_measure_score
-from common import HERE, SHARED, machine, save
+from common import HERE, SHARED, machine, made, save
 from leaf_nb.adapt import KINDS, adapt
 from leaf_nb.evaluate import embedder
 from leaf_nb.folder import load_leaf
@@ -184,7 +184,7 @@ def main(
         run,(option,n) = Run(leaf, out, seeds),of.get(p, ('steps', steps)); more = PARTS[p](run, d, n)
         if quick: continue
         res['parts'][p] = dict(command=f'python bench/adapt.py --leaf DIR --only {p} --{option} {n}', machine=machine(),
-            settings=dict(steps=n, seeds=seeds, max_length=MAX, base=dict(teacher=run.base.info['teacher']['name'], cosine=run.base.info['history'][-1]['cosine'])),
+            settings=dict(steps=n, seeds=seeds, max_length=MAX, base=made(run.base.info)),
             seconds=time.perf_counter()-run.start, rows=run.rows, **(more or {}))
         res['parts'] = {k: res['parts'][k] for k in PARTS if k in res['parts']}
         save('adapt', dict(parts=res['parts'], rows=[r for x in res['parts'].values() for r in x['rows']]))

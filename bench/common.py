@@ -1,12 +1,12 @@
 "What the benchmarks share: real texts, a judge of students, the machine's name, memory of a process, and where results go"
-import gzip, json, os, platform, threading, time
+import gzip, json, os, platform, subprocess, sys, threading, time
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 import numpy as np
 from leaf_nb.evaluate import machine as here, teacher_sides
 from leaf_nb.metrics import ndcg, search
-from leaf_nb.teacher import encode
+from leaf_nb.teacher import as_teacher, encode, fast_precision
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get('LEAF_SHARED', HERE.parent.parent/'shared'))
@@ -35,6 +35,21 @@ class Judge:
         x = self.scores(model); sizes = [len(t.queries) for t,_,_ in self.tasks]
         each = [float(a.sum()*len(sizes)/len(x)) for a in np.split(x, np.cumsum(sizes)[:-1])]
         return {t.name: e for (t,_,_),e in zip(self.tasks, each)} | dict(mean=float(np.mean(each)))
+
+def fast_teacher(teacher, max_length):
+    "A teacher at the precision that is fast here: for what is learned from, not for what is judged"
+    return as_teacher(teacher, max_length, 'cpu', {'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
+
+def fresh_ms(code, runs):
+    "Milliseconds that `code` takes in a fresh process, its imports included; the median"
+    code = f'import time; s = time.perf_counter()\n{code}\nprint(1000*(time.perf_counter()-s))'
+    one = lambda: subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()[-1]
+    return float(np.median([float(one()) for _ in range(runs)]))
+
+def made(info):
+    "What a leaf remembers of how it was made, as far as others could make it again"
+    return {k: info.get(k) for k in ('student','n_texts','epochs','minutes','bs','lr','max_length','seed','n_solve')} | dict(
+        teacher=info['teacher']['name'], cosine=info['history'][-1]['cosine'])
 
 def machine():
     "Processor, cores, GPU and versions"

@@ -6,11 +6,11 @@ import json, re, time
 from pathlib import Path
 import numpy as np
 from fastcore.script import call_parse
-from common import SHARED, machine, save, shared_texts
+from common import SHARED, fast_teacher, machine, save, shared_texts
 from leaf_nb.cache import embed
 from leaf_nb.evaluate import compare, compare_sts, embedder, sides
 from leaf_nb.tasks import as_tasks, load_beir, task_from_pairs
-from leaf_nb.teacher import as_teacher, fast_precision
+from leaf_nb.teacher import as_teacher
 from leaf_nb.texts import doc_corpus
 from leaf_nb.train import distill
 
@@ -41,7 +41,7 @@ def main(
     wall,cpu = time.perf_counter(),time.process_time()
     out = Path(out)
     texts = general_texts(n_sentences, n_passages, 100 if quick else 1, seed)
-    teacher = as_teacher('offline', 128, 'cpu', {'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
+    teacher = fast_teacher('offline', 128)
     cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache); embedded = time.perf_counter()-wall
     left = minutes*60-embedded-60-n_solve/400 # a minute for tokens and files, and the solve
     if left<20:

@@ -9,13 +9,13 @@ from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
-from common import HERE, SHARED, machine, save, shared_texts
+from common import HERE, SHARED, fast_teacher, machine, save, shared_texts
 from leaf_nb.diagnose import margin
 from leaf_nb.evaluate import embedder, sides
 from leaf_nb.inherit import PRECISIONS, grid
 from leaf_nb.metrics import cosine, paired_bootstrap
 from leaf_nb.tasks import load_beir, task_from_pairs
-from leaf_nb.teacher import as_teacher, encode, fast_precision, offline_teacher
+from leaf_nb.teacher import encode, offline_teacher
 from leaf_nb.texts import doc_corpus
 from leaf_nb.train import distill
 
@@ -47,7 +47,7 @@ def of_teacher(name, model, tasks, texts, out, epochs, seed):
     "A leaf of this teacher and what is measured of both, kept in `out`"
     if (f := out/f'{name}.json').exists(): return json.loads(f.read_text())
     res,full = dict(rows=[], drift=[], margin=[], grid_seconds={}),model.get_embedding_dimension()
-    quick = lambda m: as_teacher(m, MAX, precision={'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
+    quick = lambda m: fast_teacher(m, MAX)
     teacher = quick(model)
     leaf = distill(teacher, texts, 'prune:2', out/name.replace(' ', '-'), max_length=MAX, epochs=epochs, seed=seed, n_solve=6000)
     for task in tasks:

@@ -3,16 +3,17 @@
 `python bench/latency.py`; `--leaf DIR` adds what int8 weights cost a trained leaf on scifact; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`.
 Speed depends on shapes and not on values: students are pruned and not trained, LEAF's shapes (12 layers of 768 against 6 of 384 with a head) have random weights. Queries are real questions, documents real passages. A batch has 32 texts of like length; a
 single query counts with its tokenising, and for ONNX without it, too. Loading is timed in fresh processes, ONNX with onnxruntime and tokenizers alone."""
-import json, subprocess, sys, tempfile, time
+import json, tempfile, time
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import BertConfig, BertModel
-from common import HERE, SHARED, machine, save, shared_texts
+from common import HERE, SHARED, fresh_ms, machine, made, save, shared_texts
 from leaf_nb.evaluate import embedder
 from leaf_nb.export import OnnxLeaf, save_whole, to_onnx
+from leaf_nb.folder import load_leaf
 from leaf_nb.metrics import ndcg, paired_bootstrap, search
 from leaf_nb.static import fast_tokenizer, static_model
 from leaf_nb.student import add_head, prune
@@ -34,12 +35,6 @@ def static(teacher):
     tok = fast_tokenizer(teacher.tokenizer)
     return static_model(tok, np.random.default_rng(0).normal(size=(tok.get_vocab_size(),
         teacher.get_embedding_dimension())).astype(np.float32))
-
-def load_ms(code, runs=3):
-    "Milliseconds in a fresh process from its first import to a loaded model"
-    code = f'import time; s = time.perf_counter()\n{code}\nprint(1000*(time.perf_counter()-s))'
-    one = lambda: subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()[-1]
-    return float(np.median([float(one()) for _ in range(runs)]))
 
 def runners(models, tmp):
     "(name, kind) -> (encode, run of one text that is tokenised already or None, megabytes, code that loads it)"
@@ -99,7 +94,7 @@ def cost_of_int8(leaf, tmp):
     answer = {'torch': lambda q: encode(m, q)} | {p: OnnxLeaf(tmp/'trained', Path(f).name).encode for p,f in table.file.items()}
     s = {k: ndcg(search(e(t.queries), docs, 10)[1], t.qrels, 10) for k,e in answer.items()}
     keeps = {k: paired_bootstrap(v, s['torch']) for k,v in s.items() if k!='torch'}
-    return dict(ndcg={k: float(v.mean()) for k,v in s.items()}, parity=table.drop(columns='file').to_dict('index'),
+    return dict(leaf=made(load_leaf(leaf).info), ndcg={k: float(v.mean()) for k,v in s.items()}, parity=table.drop(columns='file').to_dict('index'),
         keeps={k: dict(value=i.value, low=i.low, high=i.high) for k,i in keeps.items()})
 
 def plot(d):
@@ -126,7 +121,7 @@ def main(
     models = {'teacher': teacher, **{f'prune:{k}': add_head(prune(teacher, range(6-k, 6)), 384) for k in (3,2,1)},
         'static': static(teacher)}
     res = runners(models, tmp); d = measure(res, queries, documents, runs, single)
-    d['load_ms'] = [load_ms(res[m,r][3], 1 if quick else 3) for m,r in zip(d.model, d.runtime)]
+    d['load_ms'] = [fresh_ms(res[m,r][3], 1 if quick else 3) for m,r in zip(d.model, d.runtime)]
     print(d.round(2).to_string(index=False), flush=True)
     pair = {'12 layers of 768': shape(12, 768, 12, 768, tmp), '6 layers of 384 + head': shape(6, 384, 12, 768, tmp)}
     p = measure(runners(pair, tmp), queries[:128], documents[:32], 1 if quick else 2, 10 if quick else 50)

@@ -4,14 +4,14 @@
 documentation describes it (start from the teacher's vectors of the entries, cosine loss, batches of 128, warm-up and cosine decay, documents first, then queries at a lower rate; Adam on the rows a batch touches, which is faster than theirs, and the best of a grid of
 rates, found on the tasks themselves). Embedding the texts is the same for all and not counted; solving is, reading the vocabulary is reported.
 `python bench/static.py --out DIR`; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`."""
-import json, math, subprocess, sys, time
+import json, math, time
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, torch
 from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import BertConfig, BertModel
-from common import HERE, SHARED, Judge, machine, save, shared_texts
+from common import HERE, SHARED, Judge, fresh_ms, machine, save, shared_texts
 from leaf_nb.cache import embed
 from leaf_nb.evaluate import latency, speed
 from leaf_nb.lookup import Lookup, save_lookup
@@ -49,13 +49,6 @@ def large():
     model[0].auto_model = BertModel(BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
         intermediate_size=4096)).eval()
     return model
-
-def first_answer(code):
-    "Milliseconds in a fresh process from its first import to its first vector, median of five"
-    run = lambda: float(subprocess.run([sys.executable, '-c',
-        f'import time; s = time.perf_counter()\n{code}\nprint(1000*(time.perf_counter()-s))'],
-        capture_output=True, text=True, check=True).stdout.split()[-1])
-    return float(np.median([run() for _ in range(5)]))
 
 def plot(res):
     "Quality against time, and against the number of units"
@@ -131,8 +124,9 @@ def main(
     one = latency(dict(leaf=leaf.model, teacher=full.model), q[:100]); f = str(out)
     res['speed'] = dict(queries_per_second=fast | big | dict(lookup=plain), times_teacher=fast['leaf']/fast['teacher'],
         times_large=fast['leaf']/big['large'], p50_ms=one.p50.to_dict(), p95_ms=one.p95.to_dict(),
-        first_answer_ms=dict(lookup=first_answer(f'from leaf_nb.lookup import Lookup\nLookup({f!r}).encode("invert a matrix")'),
-            sentence_transformers=first_answer(f'from sentence_transformers import SentenceTransformer\nSentenceTransformer({f!r}, device="cpu").encode("invert a matrix")')))
+        first_answer_ms=dict(lookup=fresh_ms(f'from leaf_nb.lookup import Lookup\nLookup({f!r}).encode("invert a matrix")', 5),
+            sentence_transformers=fresh_ms('from sentence_transformers import SentenceTransformer\n'
+                f'SentenceTransformer({f!r}, device="cpu").encode("invert a matrix")', 5)))
     print(json.dumps({k: res[k] for k in ('retention_asymmetric','nife_retention','time_to_quality_ratio','tables','speed')}, indent=1))
     if quick: return
     save('static', res); plot(res)

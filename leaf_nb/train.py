@@ -393,8 +393,8 @@ def _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_e
             progress and acc.is_main_process)
     weights = [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None
     with for_training(leaf, used):
-        t = Trainer(leaf, tokens, vectors, Batches(tokens.lengths, sources, weights, s['bs'], s['seed']), val, loss, s['lr'] or default_lr(1),
-            used, micro_bs, acc) # without a given rate it is set below: steps come first
+        t = Trainer(leaf, tokens, vectors, Batches(tokens.lengths, sources, weights, s['bs'], s['seed']), val, loss,
+            precision=used, micro_bs=micro_bs, acc=acc)
         if 'history' in state:
             t.done,t.history,t.losses = state['step'],state['history'],[torch.tensor(l) for l in state['losses']]
             load_optimizers(t.opts, tensors)
