@@ -14,7 +14,7 @@ SHARED = Path(os.environ.get('LEAF_SHARED', HERE.parent.parent/'shared'))
 def shared_texts(name, n=None, column='text'):
     "The first `n` texts of a training file of LEAF_SHARED"
     f = SHARED/'data'/'train'/f'{name}.jsonl.gz'
-    if not f.exists(): raise SystemExit(f'No {f}. Set LEAF_SHARED to the folder that holds data/.')
+    if not f.exists(): raise SystemExit(f'No {f}. Set LEAF_SHARED to the folder that holds data/: CONTRIBUTING.md says what has to be in it.')
     with gzip.open(f, 'rt') as h: return [json.loads(l)[column] for l,_ in zip(h, range(n or 10**9))]
 
 class Judge:

@@ -127,7 +127,7 @@ def main(
     p = measure(runners(pair, tmp), queries[:128], documents[:32], 1 if quick else 2, 10 if quick else 50)
     print(p.round(2).to_string(index=False), flush=True)
     at = lambda col: d.pivot(index='model', columns='runtime', values=col); ms,docs = at('p50_ms'),at('documents_per_second')
-    out = dict(command='python bench/latency.py', machine=machine(),
+    out = dict(command='python bench/latency.py'+(' --leaf DIR' if leaf else ''), machine=machine(),
         settings=dict(queries=len(queries), documents=len(documents), runs=runs, single=single), rows=d.to_dict('records'),
         leaf_shapes=p.to_dict('records'), prune2_over_teacher={k: ratios(d, 'teacher', 'prune:2', k) for k in d.runtime.unique()},
         leaf_over_teacher={k: ratios(p, *pair, k) for k in p.runtime.unique()},

@@ -354,7 +354,7 @@ def train_adapter(
             if run.done in marks: bar.set_postfix(run.note(time.perf_counter()-begun))
             if save and time.perf_counter()-saved>every: save(run); saved = time.perf_counter()
         if run.early: # the last row is of what is kept
-            run.restore({k: (v+run.early[k])/2 for k,v in run.weights_now().items()}); run.note(time.perf_counter()-begun)
+            run.restore({k: (v+run.early[k].to(v))/2 for k,v in run.weights_now().items()}); run.note(time.perf_counter()-begun)
 
 # %% ../nbs/11_adapt.ipynb #cdc6dcb9
 def base_of(

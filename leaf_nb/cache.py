@@ -6,7 +6,7 @@
 __all__ = ['chunks', 'Seen', 'sources', 'Meter', 'ahead', 'Plan', 'Job', 'open_job', 'embed', 'part_folder', 'repair']
 
 # %% ../nbs/03_cache.ipynb #86a65461
-import json, sqlite3, time, zlib
+import json, math, sqlite3, time, zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, count, islice
@@ -184,13 +184,16 @@ def stored(self:Job, rows):
         m = shard==k; out[m] = self.parts[k][rows[m]-s['start']]
     return out
 
+def _of(head): return (head.get('part') or (0,1))[1] # how many share the rows
+
 @patch
 def write(self:Job, plan, vectors):
     "Make a shard durable, then say so in the manifest"
     data,entry = pack_shard(plan.rows, vectors, {k: self.manifest[k] for k in ('format','teacher','dtype','key')}, plan.start, plan.keys)
     entry['file'] = f'shard-{plan.k:05d}.arrow'
     if not self.manifest['shards']:
-        left = (self.meter.bar.total or len(plan.rows))*(len(data)//len(plan.rows)); check_space(self.path, left) # now the width is known
+        rows = (self.meter.bar.total or len(plan.rows))//_of(self.manifest)
+        check_space(self.path, rows*(len(data)//len(plan.rows))) # now the width is known
         write_manifest(self.path, self.manifest) # a shard without a manifest would be taken for something else
     write_atomic(self.path/entry['file'], data); self.meter.bytes += data.size; self.parts.pop(plan.k, None)
     self.manifest['shards'][plan.k:plan.k+1] = [entry]
@@ -210,7 +213,8 @@ def make(self:Job, plan, ready):
             v = np.empty((len(plan.rows), new.shape[1]), self.dtype) if v is None else v
             v[at] = to_dtype(check_vectors(new, dim=self.manifest.get('dim')), self.dtype); done += len(at)
         if failed: break
-    n = len(plan.rows) if not failed else 0 if self.manifest.get('part') or done==len(plan.fresh) else int(plan.fresh[done]) # shards of a part all have the same size
+    whole = self.manifest.get('part') or plan.k<len(self.manifest['shards']) # only the last shard of a store may be short
+    n = len(plan.rows) if not failed else 0 if whole or done==len(plan.fresh) else int(plan.fresh[done])
     self.finish() # a row that is taken from an earlier shard has to be there
     if n: self.store(Plan(plan.k, plan.start, plan.rows[:n], plan.source[:n], plan.keys[:n]), v)
     if failed: self.finish(); raise failed
@@ -279,7 +283,8 @@ def open_job(
             raise ValueError("An array cannot tell queries from documents: saw both roles. Embed each role into a folder of its own.")
         if total is not None: _same_length(teacher, total)
     there = sum(s['rows'] for s in manifest['shards'])
-    if dim := manifest.get('dim') or teacher.dim: check_space(path, max(0, (total or 0)-there)*(100+dim*np.dtype(head['dtype']).itemsize))
+    if dim := manifest.get('dim') or teacher.dim:
+        check_space(path, max(0, (total or 0)//_of(head)-there)*(100+dim*np.dtype(head['dtype']).itemsize))
     return Job(teacher, path, manifest, prompts, head['dtype'], memory, Meter(teacher.name, total, progress))
 
 def _same_length(teacher, n):
@@ -293,7 +298,7 @@ def embed(
     prompts:dict|None=None, # By role and side, see `as_prompts`; None: the teacher's own
     max_length:int|None=None, # Tokens a text, for models
     dtype:str='float16', # Precision on disk, 'float16' or 'float32'
-    shard_rows:int=4096, # Rows of a new shard: what a kill can cost
+    shard_rows:int|None=None, # Rows of a new shard: what a kill can cost; None: 4,096, and more for a collection of over 16 million
     column:str='text', # Where the text is, if `texts` has columns
     ids:str|None=None, # Column of ids that are stored instead of the texts
     part:tuple|None=None, # `(i, n)`: every n-th shard, into a folder of its own within `out`, until they are merged; see `merge`
@@ -303,9 +308,13 @@ def embed(
     "Teacher vectors of `texts` in `out`, continuing where an earlier call stopped. Raises `ValueError` for another teacher, other texts or bad vectors, `OSError` for a full disk; finished shards are always kept"
     teacher,path,rows = as_teacher(teacher, max_length),Path(out),streams(texts, column, ids)
     head = dict(format=FORMAT, teacher=teacher.fingerprint(prompts), dtype=dtype, key='id' if ids else 'text')
+    shard_rows = shard_rows or max(4096, math.ceil(sum(n or 0 for n,_ in rows.values())/4000)) # a file each, and so many can be open
     if part:
         folder = part_folder(path, part)
-        if (path/'manifest.json').exists(): open_store(path, head); return Vectors(path) # merged before
+        if (path/'manifest.json').exists():
+            if open_store(path, head)['complete']: return Vectors(path) # merged before
+            raise ValueError(f"{path} was begun in one piece, and is not finished. Run embed without part= to its end, or choose another "
+                "folder.")
         path = folder; head |= dict(part=list(part), shard_rows=shard_rows)
     open_store(path, head) # what is wrong with the folder is said before it is touched
     with claim(path):

@@ -15,20 +15,28 @@ from fastcore.docments import docments
 
 # %% ../nbs/14_cli.ipynb #be0e9f41
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Distil an embedding model into a small leaf that lives in its vector "
-    "space.", rich_markup_mode=None, pretty_exceptions_enable=False)
+    "space.", rich_markup_mode=None, epilog="Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 disk or memory, 4 a check says no, 130 "
+    "interrupted.", pretty_exceptions_enable=False)
+
+_SERVICE = dict(model='For a URL: which of its models', key='For a URL: the environment variable that holds the key')
 
 def command(f):
-    "Register `f` as a subcommand; help texts come from its docments"
-    docs,sig = docments(f),inspect.signature(f)
+    "Register `f` as a subcommand; help texts come from its docments. Where it takes a teacher, that may be a service, with `--model` and `--key"
+    docs,sig = docments(f),inspect.signature(f); params = [*sig.parameters.values()]; served = sig.parameters.keys()>={'teacher'}
+    if served and 'key' not in sig.parameters: # a teacher may be a service
+        docs = docs | _SERVICE; at = next((i for i,p in enumerate(params) if p.name=='json'), len(params))
+        params[at:at] = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str) for k in _SERVICE]
     def wrap(p):
         info = typer.Argument(help=docs[p.name]) if p.default is p.empty else typer.Option('--'+p.name.replace('_','-'), help=docs[p.name])
         return p.replace(annotation=Annotated[p.annotation, info], kind=p.KEYWORD_ONLY)
     def run(**kwargs):
-        try: f(**kwargs)
+        try:
+            if len(params)>len(sig.parameters): kwargs['teacher'] = _as_server(kwargs['teacher'], *map(kwargs.pop, _SERVICE))
+            f(**kwargs)
         except (ValueError, FileNotFoundError, FloatingPointError, ImportError) as e: _stop(e, 2)
         except (OSError, MemoryError) as e: _stop(e, 3)
         except KeyboardInterrupt: _stop('Interrupted. What is finished is kept; the same command continues.', 130)
-    run.__signature__ = sig.replace(parameters=[wrap(p) for p in sig.parameters.values()], return_annotation=inspect.Parameter.empty)
+    run.__signature__ = sig.replace(parameters=[wrap(p) for p in params], return_annotation=inspect.Parameter.empty)
     run.__name__,run.__doc__ = f.__name__,f.__doc__
     app.command(f.__name__.strip('_').replace('_','-'))(run)
     return f
@@ -52,10 +60,8 @@ def _embed(
     ids:str=None, # Column of ids to store instead of the texts
     max_length:int=None, # Tokens a text; default: the teacher's limit
     dtype:str='float16', # Precision on disk: float16 or float32
-    shard_rows:int=4096, # Rows of a new shard
+    shard_rows:int=None, # Rows of a new shard; default: 4,096, and more for a collection of over 16 million
     part:str=None, # I/N: every N-th shard only; 'auto': as the launcher says. Without it, finished parts are merged
-    model:str=None, # For a URL: which of its models
-    key:str=None, # For a URL: the environment variable that holds the key
     json:Path=None, # Write rows, width and seconds there
 ):
     "Write the teacher's vectors of TEXTS into a cache; run again after a stop, and it continues."
@@ -63,7 +69,7 @@ def _embed(
     from leaf_nb.scale import launched_part, merge
     start = time.perf_counter(); i = launched_part() if part=='auto' else _as_part(part)
     if i is None and next(out.glob('part-*-of-*'), None): merge(out)
-    if (v := embed(_as_server(teacher, model, key), {role: texts}, out, max_length=max_length, dtype=dtype, shard_rows=shard_rows,
+    if (v := embed(teacher, {role: texts}, out, max_length=max_length, dtype=dtype, shard_rows=shard_rows,
         column=column, ids=ids, part=i)) is None:
         return typer.echo(f'Part {part} has nothing to do.')
     typer.echo(f'{len(v):,} vectors of {v.shape[1]} in {v.path} ({v.nbytes/1e6:.1f} MB)')
@@ -79,14 +85,16 @@ def _as_part(part):
 
 def _as_server(teacher, model, key):
     "A client for a URL, anything else as it is"
-    if not teacher.startswith(('http://','https://')): return teacher
+    if not (teacher or '').startswith(('http://','https://')):
+        if model or key: raise ValueError(f"--model and --key are of a service: saw the teacher {teacher!r}, wanted its URL.")
+        return teacher
     from leaf_nb.endpoint import Endpoint
     return Endpoint(teacher, model, key=key)
 
 # %% ../nbs/14_cli.ipynb #94b0e307
 @command
 def _distill(
-    teacher:str, # A model name or folder, or 'offline'
+    teacher:str, # A model name or folder, the URL of an embeddings server (then name a --student), or 'offline'
     texts:list[Path], # Files of documents: .txt, .jsonl[.gz] or .parquet
     out:Path=..., # Folder of the leaf
     queries:Path=None, # A file of query-like texts
@@ -106,7 +114,8 @@ def _distill(
     n_units:int=100_000, # Static: words and phrases added to the vocabulary, at most
     seed:int=0, # Of split and batch order
     column:str='text', # Where the text is, if the files have columns
-    overwrite:bool=False, # Start anew, even if OUT is a leaf
+    cache:Path=None, # Folder of the teacher's vectors, as `leaf embed` made it of the same texts; default: OUT/vectors
+    overwrite:bool=False, # Start anew, even if OUT is a leaf; deletes OUT/vectors, too
     json:Path=None, # Write the history there
 ):
     "Distil TEACHER on TEXTS into a small student; run again after a stop, and it continues."
@@ -115,7 +124,7 @@ def _distill(
     data = {'document': as_texts(texts, column)} | ({'query': as_texts(queries, column)} if queries else {})
     leaf = distill(teacher, data, student, out, epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr, warmup=warmup,
         cycles=cycles, floor=floor, max_length=max_length, loss=loss, precision=precision, patience=patience, n_units=n_units,
-        seed=seed, overwrite=overwrite)
+        seed=seed, cache=cache, overwrite=overwrite)
     h = leaf.info['history'][-1]
     typer.echo(f"{out}: cosine {h['cosine']:.4f} to the teacher on held-out texts after {h['texts']:,} texts. Use it: "
         f"SentenceTransformer({str(out)!r})")
@@ -371,11 +380,11 @@ def _run(
     student:str=None, # Instead of the recipe's: prune:K, static, a name or a folder
     task:list[str]=None, # Instead of the recipe's: folders in BEIR layout, files, names that mteb knows
     source:list[str]=None, # NAME=FILE: a file in the place of a data set
-    set:list[str]=None, # ADDRESS=VALUE: another value in the recipe, as distill.bs=16
+    set:list[str]=None, # ADDRESS=VALUE: another value in the recipe, as distill.bs=16; addresses: leaf recipes --show NAME --json FILE
     until:str=None, # Stop after this stage: texts, embed, distill, long, adapters, evaluate or card
-    part:str=None, # I/N, or auto: embed that part of the vectors and stop
+    part:str=None, # I/N, or auto: embed that part of the vectors and stop; needs --until texts first. Once more without it merges
     resume:bool=False, # There has to be a run to go on with; without it, one is gone on with if it is there
-    overwrite:bool=False, # Start anew
+    overwrite:bool=False, # Delete OUT, texts and vectors and all, and start anew
     json:Path=None, # Write plan, stages, seconds and results there
 ):
     "Run the recipe NAME; run again after a stop, and it continues at the stage it reached."

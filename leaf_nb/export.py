@@ -23,7 +23,7 @@ from .evaluate import check_aligned, teacher_of
 from .folder import Leaf, load_leaf
 from .metrics import cosine
 from .store import staged
-from .teacher import MINILM, encode
+from .teacher import MINILM, encode, own_prompts
 
 # %% ../nbs/12_export.ipynb #3d6cde7d
 PROBES = ['How do I reset my password?', 'The mitochondrion is the powerhouse of the cell.',
@@ -100,15 +100,18 @@ def asymmetric(
     name = teacher or was.get('name'); bring = trust_remote_code and isinstance(name, (str,Path)) and name not in ('offline',MINILM)
     t = teacher_of(leaf, SentenceTransformer(str(name), trust_remote_code=True, device='cpu') if bring else teacher).model
     if t is None: raise ValueError("asymmetric needs a teacher that is a model. For the query side alone: query_encoder(leaf).")
+    of_teacher = own_prompts(t)
     if isinstance(t[0], Router): t = take_apart(t)['document']
     check_pair(leaf.model, t, trust_remote_code); some = [p for p in PROBES if p.strip()]
     check_home(leaf, some, encode(t, some, leaf.info.get('prompts', {}).get('query', {}).get('teacher') or ''))
     q,d = ([*copy.deepcopy(m)] for m in (merged(leaf.model), t)); tail = []
     if all(isinstance(m[-1], Normalize) for m in (q, d)): tail = [q.pop()]; d.pop()
-    own = {r: p[s] for r,s in (('query','student'),('document','teacher')) for p in [leaf.info.get('prompts', {}).get(r, {})]
-        if p.get(s)} or dict(leaf.model.prompts or {})
-    return _with_prompts([Router.for_query_document(q, d, default_route='query'), *tail], {r: own.get(r, '') for r in ('query','document')},
-        t)
+    if any(isinstance(m, Dense) for m in d): d = [m.float() for m in d] # a Router loads its parts each in its own precision
+    known = leaf.info.get('prompts') # what a folder remembers; of a bare model each side has its own
+    own = {r: known.get(r, {}).get(s) for r,s in (('query','student'),('document','teacher'))} if known else dict(
+        query=(leaf.model.prompts or {}).get('query'), document=of_teacher.get('document'))
+    pair = [Router.for_query_document(q, d, default_route='query'), *tail]
+    return _with_prompts(pair, {r: own.get(r) or '' for r in ('query','document')}, t)
 
 # %% ../nbs/12_export.ipynb #dafac0d1
 def save_whole(

@@ -6,14 +6,15 @@
 __all__ = ['checkpoints', 'save_checkpoint', 'load_checkpoint', 'load_optimizers', 'Leaf', 'load_leaf', 'open_run', 'save_final']
 
 # %% ../nbs/07c_folder.ipynb #1e8705fa
-import json, shutil
+import json, shutil, warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 import matplotlib.pyplot as plt, pandas as pd, torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from .adapters import adapters_in, base_folder, load_adapter, route, use_adapter
-from .store import differences, write_atomic
+from .store import differences, sync_files, write_atomic
 
 # %% ../nbs/07c_folder.ipynb #d8c830c8
 def _opt_tensors(opts):
@@ -25,7 +26,7 @@ def checkpoints(
     run:Path, # Folder of the run
 ) -> list[Path]: # Oldest first
     "The complete checkpoints of a run"
-    return sorted(d for d in run.glob('checkpoint-*') if (d/'state.json').exists() and d.suffix!='.new')
+    return sorted(d for d in run.glob('checkpoint-*') if (d/'state.json').exists() and not d.suffix)
 
 def save_checkpoint(
     run:Path, # Folder of the run
@@ -38,7 +39,7 @@ def save_checkpoint(
     d = run/f"checkpoint-{state['step']:09d}"; new = d.with_suffix('.new')
     for old in run.glob('checkpoint-*.new'): shutil.rmtree(old)
     student.save(str(new), create_model_card=False); save_file(_opt_tensors(opts), new/'optimizer.safetensors')
-    (new/'state.json').write_text(json.dumps(state))
+    (new/'state.json').write_text(json.dumps(state)); sync_files(new)
     if d.exists(): shutil.rmtree(d)
     new.rename(d)
     for old in checkpoints(run)[:-keep]: shutil.rmtree(old)
@@ -48,10 +49,17 @@ def load_checkpoint(
     run:Path, # Folder of the run
     device:str='cpu', # Where the student goes
 ) -> tuple|None: # (student, optimizer tensors, state), or None
-    "The last complete checkpoint of a run"
-    if found := checkpoints(run):
-        return SentenceTransformer(str(found[-1]),
-            device=device), load_file(found[-1]/'optimizer.safetensors'), json.loads((found[-1]/'state.json').read_text())
+    "The last checkpoint of a run that can be read; raises what the last one raised if none can"
+    *older,last = [None, *checkpoints(run)]
+    if last is None: return
+    try:
+        state = json.loads((last/'state.json').read_text())
+        return SentenceTransformer(str(last), device=device), load_file(last/'optimizer.safetensors'), state
+    except Exception as e: # whatever a file that a disk has lost raises
+        if older[-1] is None: raise
+        warnings.warn(f"{last} cannot be read ({type(e).__name__}: {str(e)[:100]}). It is put aside, and the one before it taken.")
+        with suppress(OSError): last.rename(last.with_suffix('.unread')) # another process may have done so
+        return load_checkpoint(run, device)
 
 def load_optimizers(
     opts:list, # As they were made for this student
@@ -130,20 +138,24 @@ def _with_adapter(leaf, device, adapter):
     return load_leaf(base/'adapters'/route(adapter, adapters_in(base)), device or (leaf.model and str(leaf.model.device)))
 
 # %% ../nbs/07c_folder.ipynb #d171e19f
+_of_claim = ('.lock','.holder')
+
 def open_run(
     out:Path, # Folder of the run, there or not
     settings:dict, # Plain values: all that the result depends on
     overwrite:bool=False, # Start anew
 ) -> dict: # Contents of its `leaf.json`
-    "Claim `out` for these settings; raises `ValueError` if it holds something else, or a run with other settings (listed)"
+    "What `out` says of a run with these settings, or is going to say; raises `ValueError` if it holds something else, or a run with other settings (listed)"
     f = out/'leaf.json'
     if not f.exists():
         # vectors alone: a run that was stopped while embedding, and `embed` checks them
-        if out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors'}):
+        if out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors',*_of_claim}):
             raise ValueError(f"{out} holds something else ({', '.join(sorted(other)[:3])}), wanted a new folder or a leaf. Choose another "
                 "out=.")
         return dict(settings)
-    if overwrite: shutil.rmtree(out); return dict(settings)
+    if overwrite:
+        for p in out.iterdir(): p.name in _of_claim or (shutil.rmtree if p.is_dir() else Path.unlink)(p)
+        return dict(settings)
     old = json.loads(f.read_text())
     if d := differences({k: old.get(k) for k in settings}, settings):
         raise ValueError(f"{out} was begun with other settings. {'; '.join(d)}. Choose another out=, or overwrite=True to start anew.")
@@ -155,8 +167,8 @@ def save_final(
     info:dict, # Contents of `leaf.json`
 ):
     "The finished model into `out`: staged beside, moved in, `leaf.json` last; then what only an unfinished run needs is removed"
-    stage = out/'.final'; shutil.rmtree(stage, ignore_errors=True); student.save(str(stage))
-    for p in sorted(stage.iterdir()):
+    stage = out/'.final'; shutil.rmtree(stage, ignore_errors=True); student.save(str(stage)); sync_files(stage)
+    for p in sorted(stage.iterdir(), key=lambda p: p.name=='modules.json'): # which makes it a model, so it comes last
         t = out/p.name
         if t.is_dir(): shutil.rmtree(t)
         p.replace(t)

@@ -132,12 +132,12 @@ def plan(
     recipe:Recipe, # With its files given
     rates:dict|None=None, # From `measure_rates`; None: no hours
 ) -> pd.DataFrame: # Rows by stage: texts, tokens, disk, memory (bytes), hours; `.attrs['device']`
-    "What each stage reads, writes, holds and takes: an estimate. Hours are missing for a model of which only the name is known, for what is solved, and for evaluation"
+    "What each stage reads, writes, holds and takes: an estimate. Hours are missing for a model of which only the name is known, for what is solved, and for evaluation, whose disk is not counted either"
     c = Cost(recipe, rates); rows = dict(texts=c.texts(), embed=c.embed(), distill=c.distill())
     if recipe.long: rows['long'] = c.long()
     rows |= {t: c.adapter(t) for t in recipe.adapters}
     copy = 0 if recipe.adapters else 4e6*(c.s.parameters+c.t.parameters) # leaf and teacher as a pair
-    table = pd.DataFrame(rows | dict(evaluate=_row(memory=c.load), card=_row(disk=copy, memory=c.load))).T
+    table = pd.DataFrame(rows | dict(evaluate=_row(disk=_nan, memory=c.load), card=_row(disk=copy, memory=c.load))).T
     table.attrs['device'] = rates['device'] if rates else None; return table
 
 def _unit(x):

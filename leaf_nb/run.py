@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'stand_in', 'records', 'write_source', 'random_model', 'backbone', 'check_teacher', 'Run', 'made_task',
-           'stages_of', 'open_recipe', 'run', 'texts_of']
+           'stages_of', 'fixed', 'open_recipe', 'run', 'texts_of']
 
 # %% ../nbs/13c_run.ipynb #a41a2553
 import json, math, shutil, time
@@ -30,7 +30,7 @@ from .export import asymmetric, save_whole
 from .folder import load_leaf
 from .queries import queries_from, spans
 from .recipes import Net, Recipe, Source, columns_in
-from .scale import launched_part, merge
+from .scale import launched_part, merge, merge_finished
 from .solve import parse_student
 from .static import entries, fast_tokenizer, is_static, static_tokenizer
 from .store import claim, differences, staged, write_atomic
@@ -70,7 +70,9 @@ def records(
     if kind=='made': return ({g[0]: q} for q in queries_from(list(documents), rest))
     if kind=='tokenizer': return ({g[0]: t} for t in entries(fast_tokenizer(AutoTokenizer.from_pretrained(rest))))
     if kind=='stand-in': return iter(stand_in(g).to_dict('records'))
-    if Path(source.hub).is_file(): d = read_table(source.hub); rows,cols = d.to_dict('records'),columns_in(d, source, source.hub)
+    if Path(source.hub).is_file():
+        d = read_table(source.hub); cols = columns_in(d, source, source.hub)
+        rows = d.astype(object).where(d.notna(), None).to_dict('records') # what is missing is not the text 'nan'
     else:
         parts = [load_dataset(source.hub, source.config, split=p, streaming=True) for p in source.split.split('+')]
         rows,seen = (r for p in parts for r in p),parts[0].column_names
@@ -90,7 +92,7 @@ def write_source(
     kinds = Features({g: Value('float64' if g=='score' else 'string') for g in source.gives})
     with ArrowWriter(path=str(new), features=kinds, writer_batch_size=1000) as w:
         try:
-            full = (r for r in records(source, documents) if all(g=='score' or str(r[g] or '').strip() for g in source.gives))
+            full = (r for r in records(source, documents) if all(g=='score' or r[g] is not None and str(r[g]).strip() for g in source.gives))
             for n,r in enumerate(islice(full, source.n), 1): w.write({g: v if g=='score' else str(v) for g,v in r.items()})
         except Exception as e: # whatever a hub, a network or a set's own reader raises
             new.unlink(missing_ok=True)
@@ -194,6 +196,8 @@ def do_embed(self:Run):
     "The teacher's vectors; in parts by several processes, which the first of them merges"
     (static_tokenizer if is_static(self.student) else parse_student)(self.student, self.loaded) # a pair that cannot be is said now
     many = self.part or (launched_part() if self.acc.num_processes>1 else None); out,texts = self.out/'vectors',self.roles()
+    if not self.part: # what other processes have embedded
+        with self.acc.main_process_first(): self.acc.is_main_process and merge_finished(out)
     if many is None and next(out.glob('part-*-of-*'), None): merge(out)
     rows = max(64, min(4096, sum(map(len, texts.values()))//(4*many[1]))) if many else 4096 # a small set is spread as well
     embed(self.teacher(self.recipe.distill['max_length']), texts, out, prompts=self.recipe.prompts, shard_rows=rows, part=many,
@@ -278,22 +282,40 @@ def stages_of(
     "Names of its stages, in order"
     return [s for s in STAGES if s not in ('long','adapters') or getattr(recipe, s)]
 
+_MADE = dict(teacher='vectors', prompts='vectors', student='leaf', distill='leaf', long='long', adapters='model', dims='model',
+    theta='model') # what follows first from a setting
+
+def fixed(
+    address:str, # Of a setting, as `distill.lr`
+    out:Path, # Folder of a run
+    finished:list, # Its stages
+) -> bool: # Does something in `out` follow from it already?
+    "What may no longer change in a run: data once they are written, other settings once vectors, leaf or model were begun with them"
+    first,*rest = address.split('.')
+    if first=='tasks' or rest[-1:]==['micro_bs']: return False
+    if first=='texts' or 'data' in rest:
+        file = '.'.join(rest[:1] if first=='texts' else [first,rest[1]] if first=='long' else [rest[0],rest[2]])
+        return 'texts' in finished or (out/'texts'/f'{file}.arrow').exists()
+    if rest==['max_length'] and first=='distill': first = 'teacher'
+    return first not in _MADE or (out/_MADE[first]).exists()
+
 def open_recipe(
     recipe:Recipe, # What is to be run
     out:Path, # Folder
     resume:bool=False, # There has to be something to continue
     overwrite:bool=False, # Start anew
 ) -> dict: # Contents of its `recipe.json`
-    "Claim a folder for a recipe. Raises `ValueError` if it holds something else or another version, `FileNotFoundError` for nothing to resume"
+    "Claim a folder for a recipe; what has not been used yet may have changed, and other tasks are judged anew. Raises `ValueError` if it holds something else or another version, `FileNotFoundError` for nothing to resume"
     f = out/'recipe.json'; new = dict(name=recipe.name, digest=recipe.digest, finished=[], seconds={}, recipe=recipe.settings)
     if f.exists() and overwrite: shutil.rmtree(out)
     if f.exists():
         old = json.loads(f.read_text())
-        if d := differences(old['recipe'], new['recipe']):
+        if d := [x for x in differences(old['recipe'], new['recipe']) if fixed(x.partition(': ')[0], out, old['finished'])]:
             more = f'; and {len(d)-3} more' if len(d)>3 else ''
-            raise ValueError(f"{out} holds a run of another version of {old['name']}. {'; '.join(d[:3])}{more}. Choose another folder, or "
-                "start anew: --overwrite")
-        return old
+            raise ValueError(f"{out} holds a run of another version of {old['name']}. {'; '.join(d[:3])}{more}. Choose another folder. "
+                "(--overwrite deletes this one, texts, vectors and leaf, and starts anew.)")
+        again = () if old['recipe']['tasks']==new['recipe']['tasks'] else ('evaluate','card')
+        return old | dict(digest=new['digest'], recipe=new['recipe'], finished=[s for s in old['finished'] if s not in again])
     if resume: raise FileNotFoundError(f"Nothing to resume in {out}: no recipe.json. Check the path, or leave out --resume.")
     if out.exists() and (other := sorted(p.name for p in out.iterdir() if not p.name.startswith('.'))):
         raise ValueError(f"{out} holds something else ({', '.join(other[:3])}), wanted a new folder or a run.")

@@ -74,8 +74,8 @@ def solve_embeddings(
     r,n,e,z = _embedding_sums(teacher, source, target, texts, max_length); (a,b), = r.solve(ridge)
     with torch.no_grad():
         for k in names:
-            getattr(into, k).weight.copy_(torch.from_numpy(getattr(source,
-                k).weight.detach().cpu().numpy()@a + (b if k=='word_embeddings' else 0)))
+            rows = getattr(source, k).weight.detach().float().cpu().numpy()
+            getattr(into, k).weight.copy_(torch.from_numpy(rows@a + (b if k=='word_embeddings' else 0)))
         into.word_embeddings.weight += torch.from_numpy((z-e@a-n*b)/(n+shrink)).to(into.word_embeddings.weight)
     into.LayerNorm.load_state_dict(target.LayerNorm.state_dict()); return int((n>0).sum())
 
@@ -114,8 +114,8 @@ def parse_student(
     teacher, # Anything `as_teacher` takes; must have layers for 'prune'
 ) -> int|list|SentenceTransformer: # How many layers, which layers, or a copy of the model
     "What `student` asks for; raises `ValueError` for a word that is none, layers that the teacher lacks or a teacher without layers, `FileNotFoundError` for a model that does not load"
-    if isinstance(student, SentenceTransformer): return copy.deepcopy(student)
-    if not str(student).startswith('prune'): return as_teacher(student).model
+    if isinstance(student, SentenceTransformer): return copy.deepcopy(student).float() # half precision loses small steps
+    if not str(student).startswith('prune'): return as_teacher(student).model.float()
     if not (m := re.fullmatch(r'prune:(\d+(?:,\d+)*,?)', str(student))):
         raise ValueError(f"student: saw {student!r}, wanted 'prune:2' (so many layers) or 'prune:0,5' (these layers).")
     if (model := as_teacher(teacher).model) is None:

@@ -52,7 +52,7 @@ def prune(
         for a in m.modules(): # decoders number their layers, for the key-value cache
             if hasattr(a, 'layer_idx'): a.layer_idx = i
     if getattr(cfg, 'layer_types', None): cfg.layer_types = [cfg.layer_types[l] for l in layers]
-    return body
+    return body.float() # a teacher may be stored in half precision; what is trained may not
 
 # %% ../nbs/06_student.ipynb #6c680c6c
 def add_head(

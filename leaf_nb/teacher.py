@@ -169,13 +169,13 @@ def precision_of(
 ) -> str: # 'float32', 'bfloat16' or 'float16'
     "In what `encode` computes: half precision on CUDA, the weights' own elsewhere"
     if model.device.type!='cuda': return str(next((p.dtype for p in model.parameters()), torch.float32)).split('.')[-1]
-    return 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
+    return 'bfloat16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'float16'
 
 def fast_precision(
     device:str|torch.device, # Where to compute
 ) -> str: # 'bf16' or 'fp32'
     "bf16 where the processor multiplies matrices in it (AMX, AVX512-BF16: recent Xeons, EPYC from Genoa on; recent GPUs), else fp32: for what is solved and trained; cached vectors stay as `precision_of` has them"
-    if torch.device(device).type=='cuda': return 'bf16' if torch.cuda.is_bf16_supported() else 'fp32'
+    if torch.device(device).type=='cuda': return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp32'
     can = getattr(torch.cpu, 'get_capabilities', dict)()
     return 'bf16' if torch.device(device).type=='cpu' and (can.get('amx_bf16') or can.get('avx512_bf16')) else 'fp32'
 
@@ -195,7 +195,11 @@ def encode_batches(
     precision:str|None=None, # 'float32', 'bfloat16' or 'float16', of the matrix products; None: `precision_of` the model
 ) -> np.ndarray: # float32 [n, dim]
     "Vectors of tokenised texts, longest batch first; a batch that runs out of memory is halved, `MemoryError` for a single text that does"
-    model,done,was_training = x.model,[],x.model.training; model.eval()
+    model,done,out,was_training = x.model,[],None,x.model.training; model.eval()
+    def keep(): # few copies from a GPU, and little left on it
+        nonlocal out
+        if out is None: out = np.empty((len(x), done[0][1].shape[1]), np.float32)
+        out[np.concatenate([b for b,_ in done])] = torch.cat([v for _,v in done]).cpu().numpy(); done.clear()
     dtype = getattr(torch, precision or precision_of(model))
     cast = dtype!=torch.float32 and bool(precision or model.device.type=='cuda')
     tokens = tokens or (32768 if model.device.type=='cuda' else 2048)
@@ -213,11 +217,10 @@ def encode_batches(
             todo = [rest[i] for i in token_batches(x.lengths[rest], tokens)]
             continue
         done.append((b, v[:,:model.truncate_dim].float()))
+        if len(done)==64: keep()
         if tick: tick(len(b), int(x.lengths[b].sum()) if x.ids is not None else None)
-    out = np.empty((len(x), done[0][1].shape[1]), np.float32)
-    out[np.concatenate([b for b,_ in done])] = torch.cat([v for _,v in done]).cpu().numpy()
-    model.train(was_training)
-    return out
+    if done: keep()
+    model.train(was_training); return out
 
 # %% ../nbs/02_teacher.ipynb #48253b99
 def encode(

@@ -8,7 +8,7 @@ __all__ = ['optimizers', 'for_training', 'lr_at', 'default_lr', 'spread', 'check
 
 # %% ../nbs/08_train.ipynb #23caff56
 import json, math, shutil, tempfile, time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 import numpy as np, torch
@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import should_reduce_batch_size
 from fastcore.basics import patch, store_attr
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import get_device_name
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
@@ -25,10 +26,10 @@ from .cache import embed
 from .folder import Leaf, checkpoints, load_checkpoint, load_leaf, load_optimizers, open_run, save_checkpoint, save_final
 from .losses import get_loss
 from .metrics import cosine, neighbours, normalize, overlap
-from .store import Vectors, check_space, write_atomic
+from .store import Vectors, check_space, claim, write_atomic
 from .solve import make_student, parse_student
 from .static import check_static, entries, is_static, mine, solve_static, static_model, static_tokenizer
-from .teacher import as_teacher, autocast, collate, encode, fast_precision, is_normalized
+from .teacher import as_teacher, autocast, collate, describe_modules, encode, fast_precision, hash_weights, is_normalized
 from .texts import as_prompts, count_texts, roles
 
 # %% ../nbs/08_train.ipynb #9f2f5777
@@ -41,8 +42,9 @@ def optimizers(
     emb = [m for m in student.modules() if isinstance(m, nn.Embedding) and m.num_embeddings>5000] if student.device.type=='cpu' else []
     for m in emb: m.sparse = True
     rows = {id(m.weight) for m in emb}; rest = [p for p in student.parameters() if p.requires_grad and id(p) not in rows]
-    groups = [dict(params=[p for p in rest if p.ndim>1], weight_decay=weight_decay),
-        dict(params=[p for p in rest if p.ndim<2], weight_decay=0.)]
+    still = {id(m.weight) for m in student.modules() if isinstance(m, nn.Embedding)}; decays = lambda p: p.ndim>1 and id(p) not in still
+    groups = [dict(params=[p for p in rest if decays(p)], weight_decay=weight_decay),
+        dict(params=[p for p in rest if not decays(p)], weight_decay=0.)]
     sparse = [torch.optim.SparseAdam([m.weight for m in emb], lr=lr, betas=(.9,.98))] if emb else []
     return [torch.optim.AdamW(groups, lr=lr, betas=(.9,.98), fused=True), *sparse]
 
@@ -121,7 +123,7 @@ class Trainer:
         store_attr(but='loss,micro_bs'); self.loss,self.micro_bs,self.model = get_loss(loss),micro_bs or batches.bs,student
         self.done,self.history,self.losses,self.seen = 0,[],[],[]
         self.rank,self.world = (acc.process_index, acc.num_processes) if acc else (0, 1)
-        if micro_bs and micro_bs<batches.bs: self.check_rowwise()
+        if self.world>1 or micro_bs and micro_bs<batches.bs: self.check_rowwise()
         self.freeze_unused(); self.reset()
         if self.world>1: self.model = acc.prepare_model(student, device_placement=False)
 
@@ -133,7 +135,8 @@ class Trainer:
     def reset(self):
         "New optimizers"
         self.opts = optimizers(self.student, self.lr)
-        self.params = [p for o in self.opts if isinstance(o, torch.optim.AdamW) for g in o.param_groups for p in g['params']]
+        words = {id(m.weight) for m in self.student.modules() if isinstance(m, nn.Embedding)}
+        self.params = [p for o in self.opts for g in o.param_groups for p in g['params'] if id(p) not in words] # whose gradient is clipped
 
     def forward(self, rows):
         "Vectors of `rows`, float32 [n, dim]"
@@ -146,7 +149,8 @@ def check_rowwise(self:Trainer):
     "Raise `ValueError` for a loss that is not a mean over rows"
     if getattr(self.loss, 'rowwise', False): return
     raise ValueError(f"loss {getattr(self.loss, '__name__', self.loss)!r} may compare the rows of a batch with each other, so a batch "
-        f"cannot go through in parts. Lower bs={self.batches.bs}, or set its attribute rowwise=True if it is a mean over rows.")
+        f"cannot go through in parts. {'Take one process' if self.world>1 else f'Lower bs={self.batches.bs}'}, or set its attribute "
+        "rowwise=True if it is a mean over rows.")
 
 @patch
 def backward(self:Trainer, rows, n):
@@ -215,7 +219,8 @@ def _show(bar, h): bar.set_postfix({k: f'{h[k]:.3f}' for k in ('cosine','overlap
 def _note(t, clock, lr):
     "One row of the history"
     s = clock(); tokens,texts,took = sum(t.seen), len(t.seen)*t.batches.bs, s-t.history[-1]['seconds'] if t.history else 0
-    loss = torch.stack(t.losses).mean() if t.losses else None; loss = t.acc.reduce(loss, 'mean') if t.world>1 and loss is not None else loss
+    loss = torch.stack(t.losses).mean() if t.losses else None
+    if t.world>1 and loss is not None: loss = t.acc.reduce(loss.to(t.acc.device), 'mean') # nccl reduces on GPUs alone
     t.history.append(dict(step=t.done, texts=t.done*t.batches.bs, seconds=s, loss=None if loss is None else float(loss), lr=lr,
         **watch(*t.validate()), texts_per_second=texts/took if took else None, tokens_per_second=tokens/took if took else None))
     t.losses,t.seen = [],[]
@@ -267,8 +272,9 @@ def score_line(
     s:np.ndarray, # [n, dim] vectors of the leaf
     t:np.ndarray, # [n, dim] vectors of the teacher, same texts
     k:int=10, # Neighbours of each text that count
-) -> dict: # slope, offset, correlation
+) -> dict: # slope, offset, correlation; empty for fewer than three texts
     "How scores move when the leaf embeds the queries: `leaf score = slope * teacher score + offset`, fitted on each text's nearest others. For who has a threshold"
+    if len(t)<3: return {}
     t,s = normalize(t),normalize(s); at = neighbours(t, t, k)
     x,y = np.einsum('nd,nkd->nk', t, t[at]).ravel(), np.einsum('nd,nkd->nk', s, t[at]).ravel()
     slope,offset = np.polyfit(x, y, 1); return dict(slope=float(slope), offset=float(offset), correlation=float(np.corrcoef(x, y)[0,1]))
@@ -293,9 +299,22 @@ def _begin(teacher, student, ds, vectors, sources, s):
     own = {r: p['student'] for r,p in s['prompts'].items()}; some = ds[at.tolist()]; v = vectors[at].astype(np.float32)
     leaf,made = make_student(student, teacher, [own[r]+t for r,t in zip(some['role'], some['text'])], v, s['bias'], s['max_length'],
         head=s.get('head', 'solved'))
-    check_match(made['start_cosine'], v)
+    if s.get('head')!='none': check_match(made['start_cosine'], v) # what is not fitted yet says nothing
     leaf.prompts = {r: p for r,p in own.items() if p}; _compare_as(teacher, leaf)
     return leaf, made
+
+def _length(asked, teacher, student):
+    "Tokens a text that the student reads, of what was asked for, what the teacher reads, and what it can"
+    if asked and student and asked>student:
+        raise ValueError(f"max_length: saw {asked}, the student reads {student} tokens at most. Lower it; or leave it out, and the teacher "
+            "reads as many as it does, the student as many as it can.")
+    return min((n for n in (asked or teacher, student) if n), default=None)
+
+def _called(x):
+    "What tells a student or a loss that is no word from another"
+    if isinstance(x, SentenceTransformer): return f"a SentenceTransformer ({', '.join(describe_modules(x))}), weights {hash_weights(x)}"
+    if callable(x): f = x if hasattr(x, '__qualname__') else type(x); return f'{f.__module__}.{f.__qualname__}'
+    return str(x)
 
 def _compare_as(teacher, leaf):
     "A teacher compared by inner product has a leaf compared by inner product"
@@ -318,7 +337,7 @@ def distill(
     warmup:float=.1, # Share of steps
     cycles:int=1, # Times the rate falls; LEAF: 3, of 10 epochs
     floor:float=0., # Where it ends, as a share of `lr`; LEAF: 0.1
-    max_length:int|None=None, # Tokens a text in training; None: the teacher's limit
+    max_length:int|None=None, # Tokens a text in training, for teacher and student; None: as many as each can
     loss='l2', # 'l2', 'l2_squared', 'cosine', or a function of (student, teacher)
     precision:str|None=None, # 'bf16' or 'fp32'; None: bf16 where the processor has units for it
     seed:int=0, # Of split and batch order
@@ -329,7 +348,7 @@ def distill(
     n_units:int=100_000, # Static: words and phrases added to the vocabulary, at most
     patience:int|None=None, # Stop after so many of 20 validations without a better cosine
     cache:str|Path|None=None, # Folder of teacher vectors; None: `out/vectors`
-    device:str|None=None, # Where to train; None: where the teacher is
+    device:str|None=None, # Where to train; None: where the teacher is, or the best there is for one that is no model
     log_with=None, # Trackers, as accelerate takes them: 'tensorboard', 'wandb', ...
     resume:bool=True, # Continue a run that was stopped, from its last checkpoint; False: from its first step
     overwrite:bool=False, # Start anew, even if `out` is a leaf
@@ -341,23 +360,27 @@ def distill(
         raise ValueError(f"precision: saw {precision!r}, wanted 'bf16', 'fp32', or None for what is fast here.")
     counts,digest = count_texts(texts); get_loss(loss); check_weights(weights, counts)
     teacher = as_teacher(teacher, max_length, device); lookup = is_static(student)
-    (static_tokenizer if lookup else parse_student)(student, teacher); mute = lookup and not prompts # a mean cannot read a prompt
+    asked = (static_tokenizer if lookup else parse_student)(student, teacher); mute = lookup and not prompts # a mean cannot read a prompt
     prompts = {r: dict(p, student='') if mute else p for r,p in as_prompts(prompts, teacher.prompts).items()}
     s = dict(teacher=teacher.fingerprint(prompts), texts=digest, n_texts=counts, prompts=prompts,
-        student=student if isinstance(student, str) else f'a {type(student).__name__}', weights=weights, epochs=None if minutes else epochs,
-        minutes=minutes, bs=bs, lr=lr, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length or teacher.max_length,
-        loss=loss if isinstance(loss, str) else f'{loss.__module__}.{loss.__qualname__}', precision=precision, seed=seed, bias=bias,
-        n_solve=n_solve, n_val=n_val, patience=patience)
+        student=_called(student), weights=weights, epochs=None if minutes else epochs, minutes=minutes, bs=bs, lr=lr, warmup=warmup,
+        cycles=cycles, floor=floor, max_length=_length(max_length, teacher.max_length, getattr(asked, 'max_seq_length', None)),
+        loss=_called(loss), precision=precision, seed=seed, bias=bias, n_solve=n_solve, n_val=n_val, patience=patience)
     s |= (dict(n_units=n_units) if lookup else {}) | (dict(head=head) if head!='solved' else {})
     acc = Accelerator(device_placement=False, log_with=log_with, project_dir=out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))]) # the others wait as long as embedding takes
     out = Path(broadcast_object_list([str(out or tempfile.mkdtemp(prefix='leaf-'))])[0]); cache = Path(cache) if cache else out/'vectors'
-    with acc.main_process_first():
-        info = open_run(out, s, overwrite and acc.is_main_process)
-        if info.get('finished'): return load_leaf(out, device)
-        if acc.is_main_process: (_solve if lookup else _prepare)(teacher, texts, student, out, s, cache, resume, progress)
-    if lookup: return load_leaf(out, device)
-    return _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress)
+    with ExitStack() as held, acc.main_process_first():
+        if not (anew := overwrite and acc.is_main_process) and open_run(out, s).get('finished'): return load_leaf(out, device)
+        if acc.is_main_process:
+            held.enter_context(claim(out, leave=False)); open_run(out, s, anew)
+            (_solve if lookup else _prepare)(teacher, texts, student, out, s, cache, resume, progress)
+        held = held.pop_all()
+    with held: # nobody else writes here until the leaf is finished
+        if lookup: return load_leaf(out, device)
+        device = device or (get_device_name() if teacher.model is None else str(teacher.model.device))
+        del teacher,asked # what was loaded here leaves its memory to the training
+        return _train(out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress)
 
 # %% ../nbs/08_train.ipynb #8e831a94
 def _open(s, cache):
@@ -382,10 +405,10 @@ def _prepare(teacher, texts, student, out, s, cache, resume, progress):
     save_checkpoint(out, leaf, [], dict(step=0, made=made, embedded_seconds=embedded, prepared_seconds=time.perf_counter()-begun))
 
 # %% ../nbs/08_train.ipynb #84364971
-def _train(teacher, out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress):
+def _train(out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress):
     "From the last checkpoint to the finished leaf"
     if acc.num_processes>1: device = str(acc.device)
-    leaf,tensors,state = load_checkpoint(out, device or ('cpu' if teacher.model is None else str(teacher.model.device)))
+    leaf,tensors,state = load_checkpoint(out, device)
     used = s['precision'] or state.get('used_precision') or fast_precision(leaf.device)
     vectors,ds,val,sources = _open(s, cache)
     with acc.main_process_first():
@@ -432,24 +455,22 @@ def _solve(teacher, texts, student, out, s, cache, resume, progress):
             prompts=s['prompts'], progress=progress)
         return np.asarray(v[np.arange(len(v))], np.float32)
     ask = ask if teacher.vectors is None else None; known = [ask(entries(tokenizer))] if ask else []
-    table = student[0].embedding if isinstance(student,
-        SentenceTransformer) else teacher.model[0].auto_model.get_input_embeddings() if student=='static' else None
+    table = student[0].embedding if isinstance(student, SentenceTransformer) else (
+        teacher.model[0].auto_model.get_input_embeddings() if student=='static' else None)
     if table is not None and len(table.weight)>=(n := tokenizer.get_vocab_size()):
         known.append(table.weight.detach().float().cpu().numpy()[:n])
     units = mine((t for b in ds.select_columns('text').iter(1000) for t in b['text']), tokenizer, s['n_units']) if s['n_units'] else ()
     check_space(out, 16*(tokenizer.get_vocab_size()+s['n_units'])*target.shape[1])
     embedded = time.perf_counter()-begun; begun = time.perf_counter()
     def note(x, t):
-        return dict(step=len(rows), texts=len(rows), seconds=time.perf_counter()-begun, loss=None, lr=None, **watch(x, t),
-            texts_per_second=None,
-            tokens_per_second=None)
+        return dict(step=len(rows), texts=len(rows), seconds=time.perf_counter()-begun, **watch(x, t),
+            **dict.fromkeys(('loss','lr','texts_per_second','tokens_per_second')))
     def ids(tok):
         size = tok.get_vocab_size()
         return tokenise(static_model(tok, np.zeros((size,1))), ds, out/f'tokens-{size}.arrow', own, s['max_length'], progress)
     rows = draw(sources, [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None, s['seed'])
-    tokenizer,table,history,made = solve_static(tokenizer, ids, vectors, rows, val, known, units, ask, is_normalized(target), folder=stages,
-        note=note,
-        progress=progress)
+    tokenizer,table,history,made = solve_static(tokenizer, ids, vectors, rows, val, known, units, ask, is_normalized(target),
+        folder=stages, note=note, progress=progress)
     check_match(made['start_cosine'], target)
     leaf = static_model(tokenizer, table, is_normalized(target), {r: p for r,p in own.items() if p})
     _compare_as(teacher, leaf); some = ds[val.tolist()]
