@@ -42,7 +42,8 @@ def check_texts(
     return res
 
 # %% ../nbs/01_texts.ipynb #b0e0e3ea
-_as_written = dict(lines=True, dtype=False, convert_dates=False) # or an id of "0012" becomes 12
+_as_written = dict(lines=True, dtype=False) # or an id of "0012" becomes 12
+if tuple(map(int, pd.__version__.split('.')[:2]))<(3,1): _as_written['convert_dates'] = False # later ones leave dates alone, too
 _readers = {'.txt': None, '.jsonl': lambda f: pd.read_json(f, **_as_written),
     '.jsonl.gz': lambda f: pd.read_json(f, compression='gzip', **_as_written), '.parquet': pd.read_parquet}
 

@@ -7,7 +7,7 @@ __all__ = ['optimizers', 'for_training', 'lr_at', 'default_lr', 'spread', 'check
            'steps_for', 'score_line', 'check_weights', 'distill']
 
 # %% ../nbs/08_train.ipynb #23caff56
-import json, math, shutil, tempfile, time
+import gc, json, math, shutil, tempfile, time
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -379,7 +379,7 @@ def distill(
     with held: # nobody else writes here until the leaf is finished
         if lookup: return load_leaf(out, device)
         device = device or (get_device_name() if teacher.model is None else str(teacher.model.device))
-        del teacher,asked # what was loaded here leaves its memory to the training
+        del teacher,asked; gc.collect() # what was loaded here leaves its memory to the training; models refer to themselves
         return _train(out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress)
 
 # %% ../nbs/08_train.ipynb #8e831a94
