@@ -108,6 +108,21 @@ def pruned(teacher, layers):
     "What their documentation makes of a teacher: fewer layers, its own pooling and normalisation"
     return SentenceTransformer(modules=[*prune(teacher, list(layers)), Normalize()], device='cpu')
 
+def search(data, teacher, table, judge, trial):
+    "Their best: one setting after another, scored on the tasks of the comparison"
+    best = table.texts_per_second[table.index.str.startswith('theirs')].idxmax(); trials = []
+    fast = dict(bf16='bf16' in best, eager='eager' in best)
+    def one(layers, **kw):
+        c = Clock(judge, [])
+        theirs(data, lambda: pruned(teacher, layers), c, trial*1.5, steps=int(trial*table.texts_per_second[best]/32), **fast, **kw)
+        trials.append(dict(layers=str(layers), **kw, **c.points[-1])); print(trials[-1], flush=True); return c.points[-1]['mean']
+    grid = {(kind,lr): one((0,5), kind=kind, lr=lr) for kind,lr in [('mse',1e-3),('cosine',3e-4),('cosine',1e-3),('l2',3e-4),('l2',1e-3)]}
+    kind,lr = max(grid, key=grid.get)
+    more = {l: one((0,5), kind=kind, lr=l) for l in (lr*.5, lr*2)} | {lr: grid[kind,lr]}
+    lr = max(more, key=more.get)
+    layers = max([(0,5),(1,5),(4,5)], key=lambda l: more[lr] if l==(0,5) else one(l, kind=kind, lr=lr))
+    res = dict(search=trials, best=dict(kind=kind, lr=lr, layers=layers, **fast)); print(res['best'], flush=True); return res
+
 def plot(res):
     "Quality against time, all seeds"
     fig,ax = plt.subplots(figsize=(7,3.6)); colors = dict(zip(dict.fromkeys(r['row'] for r in res['runs']), ('C2','C0','C1','C3')))
@@ -129,7 +144,9 @@ def main(
     trial:float=45., # Of each run of the search
     seeds:int=3, # Runs of each row
     n_solve:int=1500, # Texts that our start is solved on
+    lr:float=4e-4, # Our peak rate
     cache:str=None, # Folder of the teacher's vectors; None: a temporary one
+    ours_only:bool=False, # Our rows anew, beside those of the others in the results file, on the same machine
 ):
     "Prints the table; writes bench/results/train_vs_sentence_transformers.json and .png unless `quick`"
     if quick: seconds,trial,seeds = 8.,3.,1
@@ -147,54 +164,43 @@ def main(
         columns=['label'], output_all_columns=True)
     body = add_head(prune(teacher, [0,5]), 384)
     res = dict(command='python bench/train_vs_sentence_transformers.py', machine=machine(),
-        settings=dict(texts=len(texts), max_length=MAX, seconds=seconds, trial=trial, seeds=seeds, n_solve=n_solve,
+        settings=dict(texts=len(texts), max_length=MAX, seconds=seconds, trial=trial, seeds=seeds, n_solve=n_solve, lr=lr,
         tokens_per_text=float(tokens.lengths.mean())))
-    # speed
-    table,ratios = throughput(data, tokens, vectors, body, trial/3)
-    print(table, ratios, flush=True)
-    res |= ratios | dict(throughput=table.to_dict('index'))
-    best = [f for f in table.index if f.startswith('theirs')][int(table[table.index.str.startswith('theirs')].texts_per_second.argmax())]
-    fast = dict(bf16='bf16' in best, eager='eager' in best)
-    # their best: one setting after another, scored on the tasks of the comparison
-    plain = lambda layers: lambda: pruned(teacher, layers); trials = []
-    def one(layers, **kw):
-        c = Clock(judge, [])
-        n = int(trial*table.texts_per_second[best]/32)
-        theirs(data, plain(layers), c, trial*1.5, steps=n, **fast, **kw)
-        trials.append(dict(layers=str(layers), **kw, **c.points[-1])); print(trials[-1], flush=True); return c.points[-1]['mean']
-    grid = {(kind,lr): one((0,5), kind=kind, lr=lr) for kind,lr in [('mse',1e-3),('cosine',3e-4),('cosine',1e-3),('l2',3e-4),('l2',1e-3)]}
-    kind,lr = max(grid, key=grid.get)
-    more = {l: one((0,5), kind=kind, lr=l) for l in (lr*.5, lr*2)} | {lr: grid[kind,lr]}
-    lr = max(more, key=more.get)
-    layers = max([(0,5),(1,5),(4,5)], key=lambda l: more[lr] if l==(0,5) else one(l, kind=kind, lr=lr))
-    res |= dict(search=trials, best=dict(kind=kind, lr=lr, layers=layers, **fast))
-    print(res['best'], flush=True)
-    # the race
-    runs = []; at = [seconds*f for f in (.05,.1,.2,.4,.6,.8)]; n = int(seconds*table.texts_per_second[best]/32)
+    f = HERE/'results'/'train_vs_sentence_transformers.json'
+    if ours_only: # what the others did stands in the file
+        old = json.loads(f.read_text()); res = old | dict(settings=res['settings'])
+        if old['machine']['cpu']!=machine()['cpu']: raise SystemExit(f"{f} is of another machine, {old['machine']['cpu']}: run all of it here.")
+        table,runs = pd.DataFrame(old['throughput']).T,[r for r in old['runs'] if r['row']!='ours']
+    else:
+        table,ratios = throughput(data, tokens, vectors, body, trial/3)
+        print(table, ratios, flush=True)
+        res,runs = res | ratios | dict(throughput=table.to_dict('index')) | search(data, teacher, table, judge, trial),[]
+    steps = lambda rate, spent=0.: max(1, int((seconds-spent)*rate/32))
     def solved(seed):
         start = time.perf_counter(); pick = np.random.default_rng(seed).permutation(len(texts))[:n_solve]
         s,_ = make_student('prune:2', cpu, [texts[i] for i in pick], vectors[pick].astype(np.float32), max_length=MAX)
         return s, time.perf_counter()-start
+    def note(row, seed, c, **kw): runs.append(dict(row=row, seed=seed, points=c.points, **kw)); print(row, c.points[-1], flush=True)
+    kw = dict(res['best']); layers,their_rate = kw.pop('layers'),table.texts_per_second[table.index.str.startswith('theirs')].max()
     for seed in range(seeds):
         start,solve = solved(seed); same = lambda: copy.deepcopy(start)
-        c = Clock(judge, [s*seconds/300 for s in (0,15,20,30,40,50,60,80,100,120,150,200,250)], solve)
+        c = Clock(judge, [s*seconds/300 for s in (0,5,10,15,20,30,40,50,60,80,100,120,150,200,250)], solve)
         c.tick(same())
-        ours(tokens, vectors, same, c, max(1, int((seconds-solve)*table.texts_per_second.iloc[-1]/32)), seed=seed)
-        runs.append(dict(row='ours', seed=seed, solve=solve, points=c.points))
-        print(runs[-1]['points'][-1], flush=True)
-        for row,begin,kw in [('its best', plain(layers), dict(kind=kind, lr=lr, steps=n, **fast)),
-            ('its best, from our solved start', same, dict(kind=kind, lr=lr, steps=int(n*(1-solve/seconds)), **fast)),
-            ('as documented', plain((1,4)), dict(kind='mse', lr=1e-4, steps=int(seconds*table.texts_per_second.iloc[0]/32)))]:
-            c = Clock(judge, at, solve if 'solved' in row else 0.)
-            theirs(data, begin, c, seconds, seed=seed, **kw)
-            runs.append(dict(row=row, seed=seed, points=c.points))
-            print(row, runs[-1]['points'][-1], flush=True)
-    res['runs'] = runs; final = lambda row: float(np.mean([r['points'][-1]['mean'] for r in runs if r['row']==row]))
+        ours(tokens, vectors, same, c, steps(table.texts_per_second.iloc[-1], solve), lr, seed=seed)
+        note('ours', seed, c, solve=solve)
+        for row,begin,rate,spent,how in () if ours_only else [('its best', lambda: pruned(teacher, layers), their_rate, 0., kw),
+            ('its best, from our solved start', same, their_rate, solve, kw),
+            ('as documented', lambda: pruned(teacher, (1,4)), table.texts_per_second.iloc[0], 0., dict(kind='mse', lr=1e-4))]:
+            c = Clock(judge, [seconds*f for f in (.05,.1,.2,.4,.6,.8)], spent)
+            theirs(data, begin, c, seconds, seed=seed, steps=steps(rate, spent), **how)
+            note(row, seed, c)
+    res['runs'] = sorted(runs, key=lambda r: r['row']!='ours')
+    final = lambda row: float(np.mean([r['points'][-1]['mean'] for r in runs if r['row']==row]))
     mine = [r for r in runs if r['row']=='ours']
     curve = [dict(seconds=float(np.mean([p['seconds'] for p in ps])), mean=float(np.mean([p['mean'] for p in ps])))
         for ps in zip(*(r['points'] for r in mine))]
     res |= dict(retention_asymmetric={row: round(final(row), 2) for row in dict.fromkeys(r['row'] for r in runs)},
-        reached={row: reached(curve, final(row)) for row in ('its best','as documented')})
+        reached={row: reached(curve, final(row)) for row in dict.fromkeys(r['row'] for r in runs) if row!='ours'})
     for key,row in dict(time_to_quality_ratio='its best', time_to_quality_ratio_as_documented='as documented').items():
         res[key] = None if res['reached'][row] is None else round(seconds/res['reached'][row], 2)
     print(json.dumps({k: res[k] for k in ('throughput_ratio','throughput_ratio_to_its_best','padding_alone_allows','retention_asymmetric',
