@@ -169,7 +169,8 @@ def main(
     f = HERE/'results'/'train_vs_sentence_transformers.json'
     if ours_only: # what the others did stands in the file
         old = json.loads(f.read_text()); res = old | dict(settings=res['settings'])
-        if old['machine']['cpu']!=machine()['cpu']: raise SystemExit(f"{f} is of another machine, {old['machine']['cpu']}: run all of it here.")
+        if (was := (old['machine']['cpu'], old['settings']['seconds'], old['settings']['seeds']))!=(machine()['cpu'], seconds, seeds):
+            raise SystemExit(f"{f} is of another machine, time or number of seeds: {was}. Run all of it, without --ours_only.")
         table,runs = pd.DataFrame(old['throughput']).T,[r for r in old['runs'] if r['row']!='ours']
     else:
         table,ratios = throughput(data, tokens, vectors, body, trial/3)

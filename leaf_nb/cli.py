@@ -22,8 +22,8 @@ _SERVICE = dict(model='For a URL: which of its models', key='For a URL: the envi
 
 def command(f):
     "Register `f` as a subcommand; help texts come from its docments. Where it takes a teacher, that may be a service, with `--model` and `--key"
-    docs,sig = docments(f),inspect.signature(f); params = [*sig.parameters.values()]; served = sig.parameters.keys()>={'teacher'}
-    if served and 'key' not in sig.parameters: # a teacher may be a service
+    docs,sig = docments(f),inspect.signature(f); params = [*sig.parameters.values()]
+    if 'teacher' in sig.parameters and 'key' not in sig.parameters: # it may be a service
         docs = docs | _SERVICE; at = next((i for i,p in enumerate(params) if p.name=='json'), len(params))
         params[at:at] = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str) for k in _SERVICE]
     def wrap(p):
@@ -69,8 +69,8 @@ def _embed(
     from leaf_nb.scale import launched_part, merge
     start = time.perf_counter(); i = launched_part() if part=='auto' else _as_part(part)
     if i is None and next(out.glob('part-*-of-*'), None): merge(out)
-    if (v := embed(teacher, {role: texts}, out, max_length=max_length, dtype=dtype, shard_rows=shard_rows,
-        column=column, ids=ids, part=i)) is None:
+    if (v := embed(teacher, {role: texts}, out, max_length=max_length, dtype=dtype, shard_rows=shard_rows, column=column, ids=ids,
+        part=i)) is None:
         return typer.echo(f'Part {part} has nothing to do.')
     typer.echo(f'{len(v):,} vectors of {v.shape[1]} in {v.path} ({v.nbytes/1e6:.1f} MB)')
     _write_json(json, dict(rows=len(v), dim=v.shape[1], dtype=str(v.dtype), bytes=v.nbytes, seconds=time.perf_counter()-start))

@@ -213,14 +213,14 @@ def teacher_of(
     max_length:int|None=None, # Tokens a text; None: as in training; 0: the teacher's own limit
 ) -> Teacher:
     "The teacher of `leaf`. Raises `ValueError` if it must be given again, or if the one given is not the one it learned from"
-    was = leaf.info.get('teacher'); again = 'Give it again: teacher=..., in a shell --teacher (of a service the URL, with --model and --key).'
+    was = leaf.info.get('teacher'); give = 'Give it: teacher=..., in a shell --teacher (of a service the URL, with --model and --key).'
     if teacher is None:
         if was is None:
-            raise ValueError(f"{leaf.path} does not remember a teacher (no leaf.json). Give it: evaluate(leaf, task, teacher=...)")
-        if was['kind']!='model': raise ValueError(f"The teacher {was['name']!r} was a {was['kind']}, which a folder can only name. {again}")
+            raise ValueError(f"{leaf.path} does not remember a teacher (no leaf.json). {give}")
+        if was['kind']!='model': raise ValueError(f"The teacher {was['name']!r} was a {was['kind']}, which a folder can only name. {give}")
         if was['name'].startswith(('http://','https://')): # a folder from elsewhere must not say where texts are sent
-            raise ValueError(f"This folder names {was['name']!r} as its teacher, and is not asked where texts go. {again}")
-        if was['name']=='SentenceTransformer': raise ValueError(f"The teacher was a model object without a name. {again}")
+            raise ValueError(f"This folder names {was['name']!r} as its teacher, and is not asked where texts go. {give}")
+        if was['name']=='SentenceTransformer': raise ValueError(f"The teacher was a model object without a name. {give}")
         teacher = 'offline' if was['name']==MINILM else was['name']
     t = as_teacher(teacher, leaf.info.get('max_length') if max_length is None else max_length or None); now = t.identity
     same = ('weights',) if now['kind']=='model' else ('name','revision') # where kinds differ, the vectors themselves will tell

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt, pandas as pd, torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from .adapters import adapters_in, base_folder, load_adapter, route, use_adapter
-from .store import differences, sync_files, write_atomic
+from .store import _claim, differences, sync_files, write_atomic
 
 # %% ../nbs/07c_folder.ipynb #d8c830c8
 def _opt_tensors(opts):
@@ -138,8 +138,6 @@ def _with_adapter(leaf, device, adapter):
     return load_leaf(base/'adapters'/route(adapter, adapters_in(base)), device or (leaf.model and str(leaf.model.device)))
 
 # %% ../nbs/07c_folder.ipynb #d171e19f
-_of_claim = ('.lock','.holder')
-
 def open_run(
     out:Path, # Folder of the run, there or not
     settings:dict, # Plain values: all that the result depends on
@@ -149,12 +147,12 @@ def open_run(
     f = out/'leaf.json'
     if not f.exists():
         # vectors alone: a run that was stopped while embedding, and `embed` checks them
-        if out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors',*_of_claim}):
+        if out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors',*_claim}):
             raise ValueError(f"{out} holds something else ({', '.join(sorted(other)[:3])}), wanted a new folder or a leaf. Choose another "
                 "out=.")
         return dict(settings)
     if overwrite:
-        for p in out.iterdir(): p.name in _of_claim or (shutil.rmtree if p.is_dir() else Path.unlink)(p)
+        for p in out.iterdir(): p.name in _claim or (shutil.rmtree if p.is_dir() else Path.unlink)(p)
         return dict(settings)
     old = json.loads(f.read_text())
     if d := differences({k: old.get(k) for k in settings}, settings):

@@ -199,7 +199,7 @@ def do_embed(self:Run):
     if not self.part: # what other processes have embedded
         with self.acc.main_process_first(): self.acc.is_main_process and merge_finished(out)
     if many is None and next(out.glob('part-*-of-*'), None): merge(out)
-    rows = max(64, min(4096, sum(map(len, texts.values()))//(4*many[1]))) if many else 4096 # a small set is spread as well
+    n = sum(map(len, texts.values())); rows = max(64, n//(4*many[1])) if many and n<4*4096*many[1] else None # a small set is spread as well
     embed(self.teacher(self.recipe.distill['max_length']), texts, out, prompts=self.recipe.prompts, shard_rows=rows, part=many,
         progress=self.progress)
     self.acc.wait_for_everyone()

@@ -25,21 +25,24 @@ def finished(
     "Does it hold all that it should?"
     return (folder/'manifest.json').exists() and read_manifest(folder)['complete']
 
+def _sets(out):
+    "Folders of the parts that belong together, for each number of them; a set that is whole first"
+    sizes = {int(p.name.split('-of-')[1]) for p in Path(out).glob('part-*-of-*')}
+    return sorted(([part_folder(Path(out), (i,n)) for i in range(n)] for n in sorted(sizes)), key=lambda fs: not all(map(finished, fs)))
+
 def merge_finished(
     out:Path, # Folder, perhaps with parts
 ):
     "Merge the parts in `out` if they are all there and finished"
-    sizes = {int(p.name.split('-of-')[1]) for p in out.glob('part-*-of-*')}
-    if any(all(finished(part_folder(out, (i,n))) for i in range(n)) for n in sizes): merge(out)
+    if (sets := _sets(out)) and all(map(finished, sets[0])): merge(out)
 
 def _parts(out):
     "Manifests of all parts in `out`, of the first set that is whole; raises `ValueError` for one that is missing, unfinished or made otherwise"
-    names = sorted(p.name for p in Path(out).glob('part-*-of-*'))
-    if not names:
+    sets = _sets(out)
+    if not sets:
         raise FileNotFoundError(f"No parts in {out}: wanted folders part-00000-of-... Make them: embed(teacher, texts, {str(out)!r}, "
             "part=(0, n))")
-    sets = [[part_folder(Path(out), (i,n)) for i in range(n)] for n in sorted({int(x.split('-of-')[1]) for x in names})]
-    folders = next((fs for fs in sets if all(map(finished, fs))), sets[0]); n,res = len(folders),{}
+    folders = sets[0]; n,res = len(folders),{}
     for i,f in enumerate(folders):
         if not finished(f):
             raise ValueError(f"{f} is {'unfinished' if f.exists() else 'missing'}. Run embed(teacher, texts, {str(out)!r}, part=({i}, "

@@ -93,6 +93,8 @@ def staged(
     sync_files(new); os.replace(new, out); _sync(out.parent)
 
 # %% ../nbs/02b_store.ipynb #50f03f98
+_claim = ('.lock','.holder') # its files, while it is held
+
 @contextmanager
 def claim(
     path:Path, # A folder, there or not
@@ -100,7 +102,7 @@ def claim(
 ):
     "Make `path` and hold its lock; what was made is removed again if the block leaves nothing in it. Raises `ValueError` naming the process that holds the lock"
     made = [p for p in (path, *path.absolute().parents) if not p.exists()]; path.mkdir(parents=True, exist_ok=True)
-    lock,holder = FileLock(path/'.lock', timeout=0),path/'.holder'
+    at,holder = (path/n for n in _claim); lock = FileLock(at, timeout=0)
     try: lock.acquire()
     except Timeout:
         raise ValueError(f"{path} is being written by {holder.read_text() if holder.exists() else 'another process'}. Wait for it, or "
@@ -108,10 +110,10 @@ def claim(
     try: holder.write_text(f"process {os.getpid()} on {platform.node()} ({Path(sys.argv[0]).name or 'python'})"); yield
     finally:
         holder.unlink(missing_ok=True)
-        if not leave: (path/'.lock').unlink(missing_ok=True)
+        if not leave: at.unlink(missing_ok=True)
         lock.release()
-        if made and not any(p.name!='.lock' for p in path.iterdir()):
-            (path/'.lock').unlink(missing_ok=True)
+        if made and not any(p!=at for p in path.iterdir()):
+            at.unlink(missing_ok=True)
             for p in made: p.rmdir()
 
 # %% ../nbs/02b_store.ipynb #bde5b267

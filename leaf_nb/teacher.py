@@ -219,7 +219,7 @@ def encode_batches(
         done.append((b, v[:,:model.truncate_dim].float()))
         if len(done)==64: keep()
         if tick: tick(len(b), int(x.lengths[b].sum()) if x.ids is not None else None)
-    if done: keep()
+    if done or out is None: keep()
     model.train(was_training); return out
 
 # %% ../nbs/02_teacher.ipynb #48253b99

@@ -33,6 +33,8 @@ from .teacher import as_teacher, autocast, collate, describe_modules, encode, fa
 from .texts import as_prompts, count_texts, roles
 
 # %% ../nbs/08_train.ipynb #9f2f5777
+def _tables(student): return {id(m.weight) for m in student.modules() if isinstance(m, nn.Embedding)}
+
 def optimizers(
     student:SentenceTransformer, # What to train
     lr:float, # Peak rate
@@ -42,7 +44,7 @@ def optimizers(
     emb = [m for m in student.modules() if isinstance(m, nn.Embedding) and m.num_embeddings>5000] if student.device.type=='cpu' else []
     for m in emb: m.sparse = True
     rows = {id(m.weight) for m in emb}; rest = [p for p in student.parameters() if p.requires_grad and id(p) not in rows]
-    still = {id(m.weight) for m in student.modules() if isinstance(m, nn.Embedding)}; decays = lambda p: p.ndim>1 and id(p) not in still
+    tables = _tables(student); decays = lambda p: p.ndim>1 and id(p) not in tables
     groups = [dict(params=[p for p in rest if decays(p)], weight_decay=weight_decay),
         dict(params=[p for p in rest if not decays(p)], weight_decay=0.)]
     sparse = [torch.optim.SparseAdam([m.weight for m in emb], lr=lr, betas=(.9,.98))] if emb else []
@@ -135,8 +137,8 @@ class Trainer:
     def reset(self):
         "New optimizers"
         self.opts = optimizers(self.student, self.lr)
-        words = {id(m.weight) for m in self.student.modules() if isinstance(m, nn.Embedding)}
-        self.params = [p for o in self.opts for g in o.param_groups for p in g['params'] if id(p) not in words] # whose gradient is clipped
+        tables = _tables(self.student) # all but these are clipped
+        self.params = [p for o in self.opts for g in o.param_groups for p in g['params'] if id(p) not in tables]
 
     def forward(self, rows):
         "Vectors of `rows`, float32 [n, dim]"
@@ -373,10 +375,10 @@ def distill(
     with ExitStack() as held, acc.main_process_first():
         if not (anew := overwrite and acc.is_main_process) and open_run(out, s).get('finished'): return load_leaf(out, device)
         if acc.is_main_process:
-            held.enter_context(claim(out, leave=False)); open_run(out, s, anew)
+            held.enter_context(claim(out, leave=False)); open_run(out, s, anew) # once more, now that nobody else writes
             (_solve if lookup else _prepare)(teacher, texts, student, out, s, cache, resume, progress)
         held = held.pop_all()
-    with held: # nobody else writes here until the leaf is finished
+    with held: # until the leaf is finished
         if lookup: return load_leaf(out, device)
         device = device or (get_device_name() if teacher.model is None else str(teacher.model.device))
         del teacher,asked; gc.collect() # what was loaded here leaves its memory to the training; models refer to themselves
