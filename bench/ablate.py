@@ -11,15 +11,14 @@ from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from transformers import AutoModel
-from common import HERE, SHARED, Judge, fast_teacher, machine, save, shared_texts
+from common import HERE, Judge, fast_teacher, machine, save, shared_texts, two_tasks
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
-from leaf_nb.tasks import load_beir, task_from_pairs
 from leaf_nb.metrics import paired_bootstrap
 from leaf_nb.solve import make_student
 from leaf_nb.student import add_head, find_layers, prune, solve_head, states
 from leaf_nb.teacher import fast_precision
-from leaf_nb.texts import as_prompts, doc_corpus
+from leaf_nb.texts import as_prompts
 from leaf_nb.train import Trainer, for_training, run_steps
 
 MAX = 128 # tokens a text
@@ -107,8 +106,7 @@ def main(
     flat = texts['document']+texts['query']
     role = ['document']*n_doc+['query']*len(texts['query'])
     tokens = tokenise(t.model, Dataset.from_dict(dict(text=flat, role=role)), Path(tempfile.mkdtemp())/'tokens.arrow', own, MAX)
-    judge = Judge(t, [load_beir(SHARED/'data'/'eval'/'scifact'),
-        task_from_pairs(doc_corpus(n_documents=10_000, n_queries=2500, progress=False)[1], 'documentation')])
+    judge = Judge(t, two_tasks())
     runs = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)

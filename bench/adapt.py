@@ -19,8 +19,8 @@ from leaf_nb.adapt import KINDS, adapt
 from leaf_nb.evaluate import embedder
 from leaf_nb.folder import load_leaf
 from leaf_nb.inherit import codes, comparable
-from leaf_nb.metrics import cosine, ndcg, normalize, search
-from leaf_nb.tasks import load_beir, task_from_pairs
+from leaf_nb.metrics import cosine, normalize
+from leaf_nb.tasks import load_beir, quality, task_from_pairs
 from leaf_nb.teacher import as_teacher, encode, offline_teacher
 from leaf_nb.texts import doc_corpus, read_table
 
@@ -60,7 +60,7 @@ def rank(leaf, task, teacher_documents=None, binary=False):
     q = normalize(e(task.queries, 'query'))
     d = normalize(e(task.documents, 'document')) if teacher_documents is None else teacher_documents
     if binary: q,d = (comparable(codes(x, 'binary')) for x in (q, d))
-    return ndcg(search(q, d, 10)[1], task.qrels, 10)
+    return quality(task, q, d)
 
 def data(quick):
     "Training tables and tasks"

@@ -5,8 +5,9 @@ from importlib.metadata import version
 from pathlib import Path
 import numpy as np
 from leaf_nb.evaluate import machine as here, teacher_sides
-from leaf_nb.metrics import ndcg, search
+from leaf_nb.tasks import load_beir, quality, task_from_pairs
 from leaf_nb.teacher import as_teacher, encode, fast_precision
+from leaf_nb.texts import doc_corpus
 
 HERE = Path(__file__).parent
 SHARED = Path(os.environ.get('LEAF_SHARED', HERE.parent.parent/'shared'))
@@ -17,17 +18,20 @@ def shared_texts(name, n=None, column='text'):
     if not f.exists(): raise SystemExit(f'No {f}. Set LEAF_SHARED to the folder that holds data/: CONTRIBUTING.md says what has to be in it.')
     with gzip.open(f, 'rt') as h: return [json.loads(l)[column] for l,_ in zip(h, range(n or 10**9))]
 
+def two_tasks(n_documents=10_000, n_queries=2500, scifact=True):
+    "SciFact, and documentation of packages that no one learned from"
+    _,pairs = doc_corpus(n_documents=n_documents, n_queries=n_queries, progress=False)
+    return [*([load_beir(SHARED/'data'/'eval'/'scifact')] if scifact else []), task_from_pairs(pairs, 'documentation')]
+
 class Judge:
     "Asymmetric retention of a student's queries, in percent of the teacher's nDCG@10"
     def __init__(self, teacher, tasks):
-        self.tasks = [(t, s, ndcg(search(s.queries, s.documents, 10)[1], t.qrels, 10).mean()) for t in tasks
-            for s in [teacher_sides(teacher, t)]]
+        self.tasks = [(t, s, quality(t, s.queries, s.documents).mean()) for t in tasks for s in [teacher_sides(teacher, t)]]
 
     def scores(self, model, prompt=''):
         "One score a query over all tasks, weighted so that each task counts as much: their mean is the mean retention of the tasks"
         was = model.training; model.eval(); n = sum(len(t.queries) for t,_,_ in self.tasks)/len(self.tasks)
-        res = [100/full*n/len(t.queries)*ndcg(search(encode(model, t.queries, prompt), s.documents, 10)[1], t.qrels, 10) for t,s,
-            full in self.tasks]
+        res = [100/full*n/len(t.queries)*quality(t, encode(model, t.queries, prompt), s.documents) for t,s,full in self.tasks]
         model.train(was); return np.concatenate(res)
 
     def __call__(self, model):

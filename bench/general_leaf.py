@@ -6,12 +6,11 @@ import json, re, time
 from pathlib import Path
 import numpy as np
 from fastcore.script import call_parse
-from common import SHARED, fast_teacher, machine, save, shared_texts
+from common import SHARED, fast_teacher, machine, save, shared_texts, two_tasks
 from leaf_nb.cache import embed
 from leaf_nb.evaluate import compare, compare_sts, embedder, sides
-from leaf_nb.tasks import as_tasks, load_beir, task_from_pairs
+from leaf_nb.tasks import as_tasks
 from leaf_nb.teacher import as_teacher
-from leaf_nb.texts import doc_corpus
 from leaf_nb.train import distill
 
 def general_texts(n_sentences, n_passages, k=1, seed=0):
@@ -49,9 +48,8 @@ def main(
     leaf = distill(teacher, texts, 'prune:2', out, cache=cache, minutes=left/60, lr=lr, max_length=128, n_solve=n_solve, seed=seed,
         save_every=300)
     took = dict(minutes=(time.perf_counter()-wall)/60, cpu_minutes=(time.process_time()-cpu)/60, embedding_minutes=embedded/60)
-    full = as_teacher('offline', None, 'cpu'); _,pairs = doc_corpus(n_documents=10_000, n_queries=2500, progress=False)
-    t,l = embedder(full),embedder(leaf.model); pair = task_from_pairs(pairs, 'documentation')
-    rows = {k.name: compare(k, sides(k, t), sides(k, l)) for k in (load_beir(SHARED/'data'/'eval'/'scifact'), pair)}
+    t,l = embedder(as_teacher('offline', None, 'cpu')),embedder(leaf.model)
+    rows = {k.name: compare(k, sides(k, t), sides(k, l)) for k in two_tasks()}
     sts, = as_tasks(SHARED/'data'/'eval'/'stsb'/'test.jsonl'); r = compare_sts(sts, t, l); mean = lambda k: float(np.mean([x[k] for x in rows.values()]))
     res = dict(command=f'python bench/general_leaf.py --out DIR --minutes {minutes:g}', machine=machine(), **took,
         retention_asymmetric=mean('retention_asymmetric'), retention_standard=mean('retention_standard'), retention_sts=r['retention_standard'],

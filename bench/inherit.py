@@ -9,14 +9,12 @@ from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
-from common import HERE, SHARED, fast_teacher, machine, save, shared_texts
+from common import HERE, fast_teacher, machine, save, shared_texts, two_tasks
 from leaf_nb.diagnose import margin
 from leaf_nb.evaluate import embedder, sides
 from leaf_nb.inherit import PRECISIONS, grid
 from leaf_nb.metrics import cosine, paired_bootstrap
-from leaf_nb.tasks import load_beir, task_from_pairs
 from leaf_nb.teacher import encode, offline_teacher
-from leaf_nb.texts import doc_corpus
 from leaf_nb.train import distill
 
 MAX = 128 # tokens a text
@@ -83,8 +81,7 @@ def main(
     offline = offline_teacher('cpu')
     models = {'offline': offline, 'Matryoshka': SentenceTransformer(second, device='cpu'),
         'axes last': axes_last(offline, texts['document'][:6000])}
-    pairs = doc_corpus(n_documents=3000//k, n_queries=1500//k, progress=False)[1]
-    tasks = [task_from_pairs(pairs, 'documentation'), *([] if quick else [load_beir(SHARED/'data'/'eval'/'scifact')])]
+    tasks = two_tasks(3000//k, 1500//k, not quick)
     out = Path(out or tempfile.mkdtemp()); got = [of_teacher(name, m, tasks, texts, out, epochs, seed) for name,m in models.items()]
     rows,drift,stand = (sum((g[k] for g in got), []) for k in ('rows','drift','margin'))
     took = {k: v for g in got for k,v in g['grid_seconds'].items()}

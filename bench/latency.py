@@ -14,10 +14,10 @@ from common import HERE, SHARED, fresh_ms, machine, made, save, shared_texts
 from leaf_nb.evaluate import embedder
 from leaf_nb.export import OnnxLeaf, save_whole, to_onnx
 from leaf_nb.folder import load_leaf
-from leaf_nb.metrics import ndcg, paired_bootstrap, search
+from leaf_nb.metrics import paired_bootstrap
 from leaf_nb.static import fast_tokenizer, static_model
 from leaf_nb.student import add_head, prune
-from leaf_nb.tasks import load_beir
+from leaf_nb.tasks import load_beir, quality
 from leaf_nb.teacher import encode, offline_teacher
 
 def shape(layers, width, heads, dim, tmp):
@@ -92,7 +92,7 @@ def cost_of_int8(leaf, tmp):
     m = SentenceTransformer(leaf, device='cpu')
     table = to_onnx(m, tmp/'trained', texts=t.queries[:100])
     answer = {'torch': lambda q: encode(m, q)} | {p: OnnxLeaf(tmp/'trained', Path(f).name).encode for p,f in table.file.items()}
-    s = {k: ndcg(search(e(t.queries), docs, 10)[1], t.qrels, 10) for k,e in answer.items()}
+    s = {k: quality(t, e(t.queries), docs) for k,e in answer.items()}
     keeps = {k: paired_bootstrap(v, s['torch']) for k,v in s.items() if k!='torch'}
     return dict(leaf=made(load_leaf(leaf).info), ndcg={k: float(v.mean()) for k,v in s.items()}, parity=table.drop(columns='file').to_dict('index'),
         keeps={k: dict(value=i.value, low=i.low, high=i.high) for k,i in keeps.items()})

@@ -4,7 +4,7 @@ from fastcore.script import call_parse
 from common import HERE, machine, save
 
 RUN = '''
-import json, sys, threading, time
+import json, sys, time
 sys.path.insert(0, sys.argv[3])
 import numpy as np
 from datasets import load_dataset

@@ -11,16 +11,16 @@ from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from torch import nn
-from common import HERE, SHARED, machine, save, shared_texts
+from common import HERE, machine, save, shared_texts, two_tasks
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
 from leaf_nb.evaluate import leaf_sides, teacher_sides
 from leaf_nb.losses import cosine_loss
-from leaf_nb.metrics import ndcg, normalize, paired_bootstrap, search
+from leaf_nb.metrics import normalize, paired_bootstrap
 from leaf_nb.student import add_head, head_of, prune, solve_head, states
-from leaf_nb.tasks import load_beir, task_from_pairs
+from leaf_nb.tasks import quality
 from leaf_nb.teacher import as_teacher, fast_precision, offline_teacher
-from leaf_nb.texts import as_prompts, doc_corpus
+from leaf_nb.texts import as_prompts
 from leaf_nb.train import Trainer, for_training, lr_at, spread
 
 MAX = 128 # tokens a text
@@ -83,10 +83,8 @@ def main(
     vectors = np.asarray(embed(t, texts, Path(tempfile.mkdtemp())/'v'), np.float32)
     flat,role = texts['document']+texts['query'],['document']*len(texts['document'])+['query']*len(texts['query'])
     tokens = tokenise(t.model, Dataset.from_dict(dict(text=flat, role=role)), Path(tempfile.mkdtemp())/'tokens.arrow', prompts, MAX)
-    tasks = [task_from_pairs(doc_corpus(n_documents=400 if quick else 4000, n_queries=100 if quick else 1000, progress=False)[1],
-        'documentation'),
-        *([] if quick else [load_beir(SHARED/'data'/'eval'/'scifact')])]
-    def scores(sides): return [ndcg(search(s.queries, s.documents, 10)[1], k.qrels, 10) for k,s in zip(tasks, sides)]
+    tasks = two_tasks(400 if quick else 4000, 100 if quick else 1000, not quick)
+    def scores(sides): return [quality(k, s.queries, s.documents) for k,s in zip(tasks, sides)]
     full = scores([teacher_sides(t, k) for k in tasks]); size = sum(map(len, full))/len(full) # so that each task counts as much
     weigh = [100*size/len(f)/f.mean() for f in full]; runs = []
     for seed in range(seeds):

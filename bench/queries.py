@@ -2,14 +2,14 @@
 
 One leaf for each kind of text, all else equal: as many texts, as many steps, the same layers. The first half of the texts are documents; the second half of the source
 documents appears in the form that is measured. `LEAF_SHARED` names the folder that holds `data/train/medquad_pairs.jsonl.gz` and `data/train/queries.jsonl.gz` (default: ../shared)."""
-import json, tempfile, time
+import tempfile, time
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from fastcore.script import call_parse
-from common import HERE, SHARED, machine
+from common import HERE, SHARED, machine, save
 from leaf_nb.evaluate import teacher_sides
-from leaf_nb.tasks import task_from_pairs
-from leaf_nb.metrics import cosine, ndcg, paired_bootstrap, search
+from leaf_nb.tasks import quality, task_from_pairs
+from leaf_nb.metrics import cosine, paired_bootstrap
 from leaf_nb.queries import queries_from
 from leaf_nb.teacher import Teacher, as_teacher, encode
 from leaf_nb.texts import doc_corpus, read_table
@@ -59,7 +59,7 @@ def remembering(t):
 
 def measure(teacher, pairs, task, foreign, n, seeds, kw):
     "A row a run, and per-query scores by arm, averaged over seeds: leaf queries against teacher documents, as `compare` has them"
-    sides = teacher_sides(teacher, task); score = lambda q: ndcg(search(q, sides.documents, 10)[1], task.qrels, 10)
+    sides = teacher_sides(teacher, task); score = lambda q: quality(task, q, sides.documents)
     runs,per = [],{'teacher': [score(sides.queries)]}
     for seed in range(seeds):
         for arm in ARMS if foreign else ARMS[:-1]:
@@ -99,19 +99,18 @@ def main(
     n_queries:int=1500, # Queries of each task
     max_length:int=64, # Tokens a text
     seeds:int=2, # Runs of each arm
-    layers:str='prune:0,5', # The student
-    out:str=str(HERE/'results'/'queries.json'), # Figures; the plot lands beside
+    student:str='prune:2', # As in `distill`
 ):
     "Distil one leaf for each kind of training text, and compare them on real queries"
-    start,kw = time.perf_counter(),dict(student=layers, epochs=1, lr=7e-4, bs=32, max_length=max_length, n_solve=2500, n_val=100)
+    start,kw = time.perf_counter(),dict(student=student, epochs=1, bs=32, max_length=max_length, n_solve=2500, n_val=100)
     teacher = remembering(as_teacher('offline', max_length, 'cpu')); runs,rows = [],[]
     foreign = read_table(f).text.drop_duplicates().sample(n_texts, random_state=0).tolist() if (f := shared('queries.jsonl.gz')) else None
     for domain in (documentation, medquad):
         if (data := domain(n_documents, n_queries)) is None: continue
         r,per = measure(teacher, *data, foreign, n_texts, seeds, kw); runs += r; rows += summary(data[1], per)
-    table = pd.DataFrame(rows); plot(table, Path(out).with_suffix('.png'))
+    table = pd.DataFrame(rows); plot(table, HERE/'results'/'queries.png')
     print(table.assign(**{k: table[k].map('{:.1%}'.format) for k in ('retention','low','high','gain','gain_low',
         'gain_high')}).round(4).to_string(index=False))
     settings = kw | dict(n_texts=n_texts, n_documents=n_documents, n_queries=n_queries, seeds=list(range(seeds)), teacher=teacher.name)
-    Path(out).write_text(json.dumps(dict(table=rows, runs=runs, settings=settings, machine=machine(), seconds=time.perf_counter()-start),
-        indent=1)+'\n')
+    save('queries', dict(command='python bench/queries.py', table=rows, runs=runs, settings=settings, machine=machine(),
+        seconds=time.perf_counter()-start))

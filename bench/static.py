@@ -11,15 +11,14 @@ from fastcore.script import call_parse
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import BertConfig, BertModel
-from common import HERE, SHARED, Judge, fresh_ms, machine, save, shared_texts
+from common import HERE, Judge, fast_teacher, fresh_ms, machine, save, shared_texts, two_tasks
 from leaf_nb.cache import embed
 from leaf_nb.evaluate import latency, speed
 from leaf_nb.lookup import Lookup, save_lookup
-from leaf_nb.metrics import ndcg, normalize, search
+from leaf_nb.metrics import normalize
 from leaf_nb.static import Counts, entries, fast_tokenizer, solve_table, static_model
-from leaf_nb.tasks import load_beir, task_from_pairs
+from leaf_nb.tasks import quality
 from leaf_nb.teacher import as_teacher, token_ids
-from leaf_nb.texts import doc_corpus
 from leaf_nb.train import distill
 
 MAX = 128 # tokens a text
@@ -74,9 +73,8 @@ def main(
     if out is None: raise SystemExit('Where should the leaf go? Type --out DIR')
     k,seconds,seeds = (20,6.,1) if quick else (1,seconds,seeds); out = Path(out)
     texts = {'query': shared_texts('queries', 20_000//k), 'document': shared_texts('passages', 14_000//k)+shared_texts('glosses', 8_000//k)}
-    teacher = as_teacher('offline', MAX, 'cpu'); cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache)
-    full = as_teacher('offline', None, 'cpu'); _,pairs = doc_corpus(n_documents=10_000//k, n_queries=2500//k, progress=False)
-    tasks = [load_beir(SHARED/'data'/'eval'/'scifact'), task_from_pairs(pairs, 'documentation')]; judge = Judge(full, tasks)
+    teacher = fast_teacher('offline', MAX); cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache)
+    full,tasks = as_teacher('offline', None, 'cpu'),two_tasks(10_000//k, 2500//k); judge = Judge(full, tasks)
     def ours(n_units, seed=0, folder=None):
         leaf = distill(teacher, texts, 'static', folder or out.with_name(f'{out.name}-{n_units}-{seed}'), cache=cache, n_units=n_units,
             max_length=MAX, seed=seed)
@@ -113,12 +111,10 @@ def main(
     res['tables'] = []
     for d in (384,256,128,64):
         for kind,m in (('float32',Lookup(out, d)), ('int8',Lookup(save_lookup(out, out.with_name(f'{out.name}-int8-{d}'), d)))):
-            s = [100*ndcg(search(normalize(m.encode(t.queries)), normalize(s.documents[:,:d]), 10)[1], t.qrels, 10).mean()/full_score
-                for t,s,full_score in judge.tasks]
+            s = [100*quality(t, normalize(m.encode(t.queries)), normalize(s.documents[:,:d])).mean()/whole for t,s,whole in judge.tasks]
             res['tables'].append(dict(dim=d, kind=kind, megabytes=m.table.nbytes/1e6, mean=float(np.mean(s))))
     q = tasks[1].queries
     fast = speed(dict(leaf=leaf.model, teacher=full.model), q)
-    start = time.perf_counter()
     big = speed(dict(large=large()), q[:64], runs=1)
     look = Lookup(out); start = time.perf_counter(); look.encode(q); plain = len(q)/(time.perf_counter()-start)
     one = latency(dict(leaf=leaf.model, teacher=full.model), q[:100]); f = str(out)

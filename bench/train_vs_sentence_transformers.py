@@ -14,14 +14,12 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers import losses as st
 from sentence_transformers.sentence_transformer.modules import Normalize
 from transformers import TrainerCallback
-from common import HERE, SHARED, Judge, machine, save, shared_texts
+from common import HERE, Judge, machine, save, shared_texts, two_tasks
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
-from leaf_nb.tasks import load_beir, task_from_pairs
 from leaf_nb.solve import make_student
 from leaf_nb.student import add_head, prune
 from leaf_nb.teacher import as_teacher, fast_precision
-from leaf_nb.texts import doc_corpus
 from leaf_nb.train import Trainer, for_training, lr_at
 
 MAX = 128 # tokens a text
@@ -158,8 +156,7 @@ def main(
     vectors = np.asarray(embed(as_teacher('offline', MAX, 'cpu'), texts, cache or Path(tempfile.mkdtemp())/'v'))
     tokens = tokenise(teacher, Dataset.from_dict(dict(text=texts, role=['document']*len(texts))), Path(tempfile.mkdtemp())/'tokens.arrow',
         max_length=MAX)
-    _,pairs = doc_corpus(n_documents=10_000//k, n_queries=2500//k, progress=False)
-    judge = Judge(cpu, [load_beir(SHARED/'data'/'eval'/'scifact'), task_from_pairs(pairs, 'documentation')])
+    judge = Judge(cpu, two_tasks(10_000//k, 2500//k))
     data = Dataset.from_dict(dict(sentence=texts)).add_column('label', list(vectors.astype(np.float32))).with_format('torch',
         columns=['label'], output_all_columns=True)
     body = add_head(prune(teacher, [0,5]), 384)

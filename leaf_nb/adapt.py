@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from fastcore.basics import store_attr
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
@@ -20,13 +21,13 @@ from tqdm.auto import tqdm
 from .adapters import add_adapter, base_folder, check_theta, need_peft, save_adapter, set_theta
 from .cache import embed
 from .evaluate import teacher_of
-from .folder import Leaf, load_leaf
+from .folder import Leaf, _opt_tensors, load_leaf, load_optimizers
 from .losses import cosine_loss
 from .metrics import normalize
-from .store import differences, staged
+from .store import claim, clear, differences, staged, write_atomic
 from .student import find_layers
 from .task_losses import cosent, gor, info_nce, info_nce_two_way, matryoshka, relational, score_distill
-from .teacher import autocast, collate, fast_precision, from_model, hash_weights, max_tokens, own_prompts, precision_of, token_ids
+from .teacher import as_teacher, autocast, collate, fast_precision, hash_weights, max_tokens, own_prompts, token_ids
 from .texts import as_prompts, check_texts, read_table, roles
 from .train import for_training, lr_at
 
@@ -243,10 +244,10 @@ def _projection(leaf):
         device=str(m.device)), lambda z: p({'sentence_embedding': z.to(m.device)})['sentence_embedding']
 
 # %% ../nbs/11_adapt.ipynb #c0abbf4c
-def _vectors_of(part, model, rows, precision, i=0):
-    "Student vectors of rows of column `i`, float32 [n, dim]; on a CPU by sixteen of about equal length, as there padding is work"
+def _vectors_of(part, model, rows, precision, i=0, bs=None):
+    "Student vectors of rows of column `i`, float32 [n, dim], by `bs` of about equal length; on a CPU by sixteen, as there padding is work"
     ids = [part.ids[i][r] for r in rows]; order = np.argsort([len(x) for x in ids], kind='stable')
-    n = 16 if model.device.type=='cpu' else len(ids); parts = [[ids[k] for k in order[j:j+n]] for j in range(0, len(ids), n)]
+    n = 16 if model.device.type=='cpu' else bs or len(ids); parts = [[ids[k] for k in order[j:j+n]] for j in range(0, len(ids), n)]
     with autocast(model.device, precision):
         v = [model(collate(p, model.tokenizer.pad_token_id, model.device))['sentence_embedding'].float() for p in parts]
     return torch.cat(v)[torch.from_numpy(np.argsort(order))]
@@ -257,14 +258,9 @@ def _columns(part, model, rows, precision):
     return [_vectors_of(part, model, r, precision, i) for i,r in enumerate(rows)]
 
 @torch.inference_mode()
-def _whole(part, model, precision, bs=64):
-    "Vectors of all rows of each column of text, by length"
-    res = []
-    for i,ids in enumerate(part.ids):
-        order = np.argsort([len(x) for x in ids], kind='stable')
-        v = torch.cat([_vectors_of(part, model, order[j:j+bs], precision, i) for j in range(0, len(order), bs)]).cpu().numpy()
-        out = np.empty_like(v); out[order] = v; res.append(out)
-    return res
+def _whole(part, model, precision):
+    "Vectors of all rows of each column of text"
+    return [_vectors_of(part, model, range(len(ids)), precision, i, 64).cpu().numpy() for i,ids in enumerate(part.ids)]
 
 class Adapting:
     "A run in progress: model, data, optimizer, step, history"
@@ -317,22 +313,21 @@ class Adapting:
 # %% ../nbs/11_adapt.ipynb #d3371b8e
 def _save_run(run, folder):
     "Everything needed to continue, complete or as it was"
-    new,opt = folder.with_name(folder.name+'-next'),run.opt.state_dict()['state']; shutil.rmtree(new, ignore_errors=True)
+    new = folder.with_name(folder.name+'-next'); shutil.rmtree(new, ignore_errors=True)
     with staged(new) as d:
         save_file(run.weights_now() | {f'early.{k}': v for k,v in (run.early or {}).items()}, d/'adapter.safetensors')
-        save_file({f'{i}.{k}': torch.as_tensor(v).clone() for i,s in opt.items() for k,v in s.items()}, d/'optimizer.safetensors')
+        save_file(_opt_tensors([run.opt]), d/'optimizer.safetensors')
         (d/'state.json').write_text(json.dumps(dict(done=run.done, history=run.history, sums=run.sums)))
     shutil.rmtree(folder, ignore_errors=True); new.rename(folder)
 
 def _load_run(run, folder):
     "Continue where a run was saved, if it was"
-    folder = next((d for d in (folder, folder.with_name(folder.name+'-next')) if (d/'state.json').exists()), None)
+    folder = next((d for d in (folder.with_name(folder.name+'-next'), folder) if (d/'state.json').exists()), None) # the newer is whole
     if folder is None: return
-    s,w,sd = json.loads((folder/'state.json').read_text()),load_file(folder/'adapter.safetensors'),run.opt.state_dict()
+    s,w = json.loads((folder/'state.json').read_text()),load_file(folder/'adapter.safetensors')
     run.done,run.history,run.sums = s['done'],s['history'],s['sums']; run.restore(w)
     run.early = {k.removeprefix('early.'): v for k,v in w.items() if k.startswith('early.')} or None
-    for k,v in load_file(folder/'optimizer.safetensors').items(): i,n = k.split('.', 1); sd['state'].setdefault(int(i), {})[n] = v
-    run.opt.load_state_dict(sd)
+    load_optimizers([run.opt], load_file(folder/'optimizer.safetensors'))
 
 def train_adapter(
     run:Adapting, # Perhaps resumed
@@ -430,8 +425,8 @@ def check_settings(
 def _reading(teacher, max_length, prompts):
     "The teacher with room for `max_length` tokens after the longest of its prompts, as far as it goes"
     if (m := teacher.model) is None: return teacher
-    p = teacher.identity['precision']; n = max_length+max(map(len, token_ids(m, [x['teacher'] for x in prompts.values()])))
-    return from_model(m, teacher.name, min(n, m.max_seq_length or n), None if p==precision_of(m) else p)
+    n = max_length+max(map(len, token_ids(m, [x['teacher'] for x in prompts.values()])))
+    return as_teacher(teacher, min(n, m.max_seq_length or n))
 
 def _sides(s, own, was, teacher):
     "Prompts by role and side: the instruction, else what the base was distilled with, else the teacher's own"
@@ -516,21 +511,25 @@ def _teachers(leaf, teacher, own, parts, s):
 def _adapt(leaf, teacher, own, parts, s, folder, overwrite, cache, save_every, progress):
     "From checked settings to the adapter's folder"
     sides,teachers = _teachers(leaf, teacher, own, parts, s); out,run_folder = folder.parent.parent,_unfinished(folder)
-    if overwrite: [shutil.rmtree(d, ignore_errors=True) for d in (folder, run_folder)]
-    _make_base(leaf, out); base = load_leaf(out, str(leaf.model.device)); model,psi = _projection(base)
-    run_folder.mkdir(parents=True, exist_ok=True); (run_folder/'settings.json').write_text(json.dumps(s, indent=1))
-    if s['theta']: set_theta(base.model, s['theta'])
-    for n,p in parts.items():
-        _fill(p, model, psi, own, sides, teachers.get(p.max_length), s, Path(cache or run_folder/'vectors')/n, progress)
-    split = {n: _split(p, s['n_val'], s['seed']) for n,p in parts.items()}
-    params = add_adapter(base.model, folder.name, s['r'], s['alpha'], s['seed'])
-    run = Adapting(model, params, [a for a,_ in split.values()], {n: b for n,(_,b) in split.items()}, s['weights'], s['tau'], psi,
-        s['dims'], s['lr'], s['steps'], s['seed'], s['precision'])
-    _load_run(run, run_folder/'last')
-    train_adapter(run, round(s['steps']*2/3) if s['average'] else None, lambda r: _save_run(r, run_folder/'last'), save_every,
-        progress=progress)
-    save_adapter(base.model, folder.name, folder, dict(settings=s, task=s['task'], prompts=own, theta=s['theta'],
-        max_length=s['max_length'], history=run.history))
+    lock = FileLock(out.with_name(f'.{out.name}.lock')); out.parent.mkdir(parents=True, exist_ok=True)
+    with lock: _make_base(leaf, out) # adapters of several tasks may begin at once
+    Path(lock.lock_file).unlink(missing_ok=True)
+    base = load_leaf(out, str(leaf.model.device)); model,psi = _projection(base)
+    with claim(run_folder, leave=False):
+        if overwrite: clear(run_folder); shutil.rmtree(folder, ignore_errors=True)
+        write_atomic(run_folder/'settings.json', json.dumps(s, indent=1).encode())
+        if s['theta']: set_theta(base.model, s['theta'])
+        for n,p in parts.items():
+            _fill(p, model, psi, own, sides, teachers.get(p.max_length), s, Path(cache or run_folder/'vectors')/n, progress)
+        split = {n: _split(p, s['n_val'], s['seed']) for n,p in parts.items()}
+        params = add_adapter(base.model, folder.name, s['r'], s['alpha'], s['seed'])
+        run = Adapting(model, params, [a for a,_ in split.values()], {n: b for n,(_,b) in split.items()}, s['weights'], s['tau'], psi,
+            s['dims'], s['lr'], s['steps'], s['seed'], s['precision'])
+        _load_run(run, run_folder/'last')
+        train_adapter(run, round(s['steps']*2/3) if s['average'] else None, lambda r: _save_run(r, run_folder/'last'), save_every,
+            progress=progress)
+        save_adapter(base.model, folder.name, folder, dict(settings=s, task=s['task'], prompts=own, theta=s['theta'],
+            max_length=s['max_length'], history=run.history))
     shutil.rmtree(run_folder)
     return load_leaf(folder)
 

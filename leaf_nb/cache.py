@@ -341,7 +341,7 @@ def part_folder(
     return Path(out)/f'part-{i:05d}-of-{n:05d}'
 
 # %% ../nbs/03_cache.ipynb #2065338b
-def _own_texts(path, manifest, bad):
+def _own_texts(path, manifest):
     "`(start, rows)` of each shard, from what it holds; raises `ValueError` for one whose texts cannot be read"
     for k,s in enumerate(manifest['shards']):
         try: t = map_shard(path/s['file']); rows = [(r,None,x) for r,x in zip(t['role'].to_pylist(), t[manifest['key']].to_pylist())]
@@ -373,7 +373,7 @@ def repair(
             raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
         write_manifest(path, manifest); bad = {f.shard for f in verify(path, progress=progress)}
         rows = None if texts is None else streams(texts, column, ids)
-        todo = list(_own_texts(path, manifest, bad)) if rows is None and bad else [] if rows is None else chunks({r: x for r,
+        todo = list(_own_texts(path, manifest)) if rows is None and bad else [] if rows is None else chunks({r: x for r,
             (_,x) in rows.items()}, manifest['shards'], manifest.get('shard_rows', 4096), manifest.get('part'))
         job = Job(teacher, path, manifest, prompts, head['dtype'], memory,
             Meter(teacher.name, None, progress)); job.asked |= 0 in bad # the first row may not be what it was

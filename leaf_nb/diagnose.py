@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .evaluate import Sides, Unit, embedder, teacher_of
 from .folder import load_leaf
-from .metrics import cosine, effective_rank, ndcg, neighbours, normalize, overlap, paired_bootstrap, search
-from .tasks import Task
+from .metrics import cosine, effective_rank, neighbours, normalize, overlap, paired_bootstrap, search
+from .tasks import Task, quality
 from .texts import check_texts
 from .train import score_line
 
@@ -32,7 +32,7 @@ def margin(
     seed:int=0, # Of noise and bootstrap
 ) -> pd.DataFrame: # One row a level: cosine, retention, low, high
     "What an error of the queries costs, if it points anywhere: asymmetric retention of noisy teacher queries, with a 95% interval over queries"
-    score = lambda q: ndcg(search(q, teacher.documents, 10)[1], task.qrels, 10); full = score(teacher.queries); rows = []
+    score = lambda q: quality(task, q, teacher.documents); full = score(teacher.queries); rows = []
     for c in levels:
         r = paired_bootstrap(score(add_noise(teacher.queries, c, seed)), full, seed=seed)
         rows.append(dict(cosine=c, retention=r.value, low=r.low, high=r.high))

@@ -18,9 +18,9 @@ from sentence_transformers import SentenceTransformer
 from .adapters import ROUTES, adapters_in, base_folder
 from .cache import embed
 from .folder import Leaf, load_leaf
-from .metrics import cosine, ndcg, normalize, paired_bootstrap, search
+from .metrics import cosine, normalize, paired_bootstrap
 from .store import checksum, write_atomic
-from .tasks import STS, Encoder, Task, as_tasks, from_mteb, run_mteb
+from .tasks import STS, Encoder, Task, as_tasks, from_mteb, quality, run_mteb
 from .teacher import MINILM, Teacher, as_teacher, encode, own_prompts
 from .texts import as_prompts, count_texts
 
@@ -134,7 +134,7 @@ def compare(
 ) -> dict: # Plain numbers, one row of a table
     "nDCG@k of teacher, standard and asymmetric; retention with a 95% interval by paired bootstrap over queries; which mode is better. Raises `ValueError` if widths differ"
     _width(leaf.queries, teacher.documents)
-    per = {m: ndcg(search(q.queries, d.documents, k)[1], task.qrels, k) for m,(q,d) in modes(teacher, leaf).items()}
+    per = {m: quality(task, q.queries, d.documents, k) for m,(q,d) in modes(teacher, leaf).items()}
     d = paired_bootstrap(per['asymmetric'], per['standard'], stat='difference', seed=seed)
     kept = _kept('standard', per['standard'], per['teacher'], seed) | _kept('asymmetric', per['asymmetric'], per['teacher'], seed)
     return _row(task.name, 'Retrieval', f'nDCG@{k}', n_queries=len(task.queries), n_documents=len(task.documents),
@@ -196,10 +196,13 @@ def compare_mteb(
 def averages(
     table:pd.DataFrame, # Rows of one leaf
 ) -> pd.DataFrame: # Rows of the same form
-    "Means of each type with several tasks, over types and over tasks; retention is that of the means"
-    modes = ['teacher','standard','asymmetric']; table = table.reindex(columns=['type',*modes])
-    kinds = table.groupby('type', sort=False)[modes]
-    rows = [(f'mean of {len(g)} {k} tasks', k, g.mean()) for k,g in kinds if len(g)>1]
+    "Means of each type with several tasks, over types and over tasks; retention is that of the means. The twelve forums of CQADupstack are one task, as in BEIR's mean"
+    modes = ['teacher','standard','asymmetric']; of = table.get('part_of', pd.Series(index=table.index, dtype=object))
+    table = table.reindex(columns=['type',*modes])
+    rows = [(f'{p}, mean of {len(g)}', g.type.iloc[0], g[modes].mean()) for p,g in table.groupby(of, sort=False)]
+    of = of.fillna(pd.Series(table.index.astype(str), table.index)) # what mteb takes the mean of counts as one task
+    table = table.groupby([of,'type'], sort=False)[modes].mean().reset_index('type'); kinds = table.groupby('type', sort=False)[modes]
+    rows += [(f'mean of {len(g)} {k} tasks', k, g.mean()) for k,g in kinds if len(g)>1]
     if len(kinds)>1:
         rows += [(f'mean over {len(kinds)} types', 'all', kinds.mean().mean()),
             (f'mean over {len(table)} tasks', 'all', table[modes].mean())]
@@ -246,7 +249,7 @@ def _apart(task, teacher, other):
     "The row of a model in a space of its own, which would embed everything anew: nothing asymmetric"
     if isinstance(task, STS): row = compare_sts(task, teacher, other)
     elif isinstance(task, Task):
-        a,b = (ndcg(search(s.queries, s.documents, 10)[1], task.qrels, 10) for s in (sides(task, teacher), sides(task, other)))
+        a,b = (quality(task, s.queries, s.documents) for s in (sides(task, teacher), sides(task, other)))
         row = _row(task.name, 'Retrieval', 'nDCG@10', teacher=a.mean(), standard=b.mean(), **_kept('standard', b, a))
     else:
         (a,_),(b,_) = (run_mteb(task, Encoder(lambda ts,e=e: e(ts, 'query'), e)) for e in (teacher, other))
@@ -282,20 +285,20 @@ def evaluate(
     "Teacher, standard and asymmetric side by side. Raises `ValueError` without a task, for another teacher, for a leaf that is not aligned with it, or if widths differ"
     if not tasks: raise ValueError('No task: wanted at least one, for example evaluate("my-leaf", "path/to/beir_folder")')
     tasks = [t for x in tasks for t in as_tasks(x)]; leaves = _leaves(leaf); loaded,rows = {},{k: [] for k in leaves}
-    for l in leaves.values():
-        k = json.dumps(l.info.get('teacher')); loaded[k] = loaded.get(k) or teacher_of(l, teacher, max_length)
     read = {k: max_length or l.info.get('max_length') for k,l in leaves.items()} # tokens of a text, of all models of a row
+    which = {k: json.dumps([l.info.get('teacher'), read[k]]) for k,l in leaves.items()} # leaves of one teacher share it
+    for k,l in leaves.items(): loaded[which[k]] = loaded.get(which[k]) or teacher_of(l, teacher, max_length)
     other = _at_length(alternative, next(iter(read.values())))
     if cache is None: cache = next((l.path/'task-vectors' for l in leaves.values() if l.path and os.access(l.path, os.W_OK)), None)
     for task in tasks:
-        task,teachers = from_mteb(task),{}
+        task,teachers,part_of = from_mteb(task),{},{'part_of': p} if (p := getattr(task, 'part_of', None)) else {}
         for name,l in leaves.items():
             if routed: l = _routed(l, task)
-            p = prompts or l.info.get('prompts'); t = loaded[json.dumps(l.info.get('teacher'))]
+            p = prompts or l.info.get('prompts'); t = loaded[which[name]]
             by = teachers.setdefault(json.dumps(t.fingerprint(p)), embedder(t, p, cache=cache or None, progress=progress))
             own = embedder(l.model, p, read[name], progress=progress)
-            rows[name].append(_apart(task, by, own) if l.info.get('space')=='own' else _score(task, by, own, name))
-        if other: rows.setdefault(f'{other.name}, anew', []).append(_apart(task, next(iter(teachers.values())), embedder(other)))
+            rows[name].append(part_of | (_apart(task, by, own) if l.info.get('space')=='own' else _score(task, by, own, name)))
+        if other: rows.setdefault(f'{other.name}, anew', []).append(part_of | _apart(task, next(iter(teachers.values())), embedder(other)))
     table = pd.concat([pd.concat([d, averages(d)], ignore_index=True).assign(leaf=k, max_length=read.get(k)) for k,r in rows.items()
         for d in [pd.DataFrame(r)]], ignore_index=True)
     table = table[['leaf', *table.columns.drop('leaf')]]

@@ -391,7 +391,7 @@ export async function leaf(name, options = {dtype: 'fp32'}) {
 """
 
 # %% ../nbs/12_export.ipynb #a807084e
-PRIVATE = ['*.arrow','vectors*/**','task-vectors/**','task/**','checkpoint-*/**','.*','*/.*'] # texts, and vectors of them
+PRIVATE = ['*.arrow','tmp????????','vectors*/**','task-vectors/**','task/**','checkpoint-*/**','.*','*/.*'] # texts, and vectors of them
 
 def push_folder(
     folder, # A leaf, a pair, a served folder or a graph

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt, pandas as pd, torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from .adapters import adapters_in, base_folder, load_adapter, route, use_adapter
-from .store import _claim, differences, sync_files, write_atomic
+from .store import _claim, clear, differences, sync_files, write_atomic
 
 # %% ../nbs/07c_folder.ipynb #d8c830c8
 def _opt_tensors(opts):
@@ -55,6 +55,7 @@ def load_checkpoint(
     try:
         state = json.loads((last/'state.json').read_text())
         return SentenceTransformer(str(last), device=device), load_file(last/'optimizer.safetensors'), state
+    except (MemoryError, torch.OutOfMemoryError): raise # nothing is wrong with the file
     except Exception as e: # whatever a file that a disk has lost raises
         if older[-1] is None: raise
         warnings.warn(f"{last} cannot be read ({type(e).__name__}: {str(e)[:100]}). It is put aside, and the one before it taken.")
@@ -145,15 +146,12 @@ def open_run(
 ) -> dict: # Contents of its `leaf.json`
     "What `out` says of a run with these settings, or is going to say; raises `ValueError` if it holds something else, or a run with other settings (listed)"
     f = out/'leaf.json'
-    if not f.exists():
-        # vectors alone: a run that was stopped while embedding, and `embed` checks them
-        if out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors',*_claim}):
-            raise ValueError(f"{out} holds something else ({', '.join(sorted(other)[:3])}), wanted a new folder or a leaf. Choose another "
-                "out=.")
-        return dict(settings)
-    if overwrite:
-        for p in out.iterdir(): p.name in _claim or (shutil.rmtree if p.is_dir() else Path.unlink)(p)
-        return dict(settings)
+    # vectors alone: a run that was stopped while embedding, and `embed` checks them
+    if not f.exists() and out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors',*_claim}):
+        raise ValueError(f"{out} holds something else ({', '.join(sorted(other)[:3])}), wanted a new folder or a leaf. Choose another "
+            "out=.")
+    if overwrite and out.exists(): clear(out, f.name)
+    if not f.exists(): return dict(settings)
     old = json.loads(f.read_text())
     if d := differences({k: old.get(k) for k in settings}, settings):
         raise ValueError(f"{out} was begun with other settings. {'; '.join(d)}. Choose another out=, or overwrite=True to start anew.")
@@ -172,4 +170,4 @@ def save_final(
         p.replace(t)
     stage.rmdir(); write_atomic(out/'leaf.json', json.dumps(info, indent=1).encode())
     for d in out.glob('checkpoint-*'): shutil.rmtree(d)
-    for f in out.glob('tokens*.arrow'): f.unlink()
+    for f in [*out.glob('tokens*.arrow'), *out.glob('tmp????????')]: f.unlink() # the latter of `datasets`, killed while it wrote the former

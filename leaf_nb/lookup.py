@@ -6,7 +6,7 @@
 __all__ = ['take_units', 'map_tensors', 'Lookup', 'save_lookup']
 
 # %% ../nbs/06d_lookup.ipynb #631d1de9
-import json, re, shutil
+import json, re
 from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
@@ -108,15 +108,16 @@ def save_lookup(
     out:str|Path, # New folder
     dim:int|None=None, # Dimensions to keep; None: all
 ) -> Path: # `out`
-    "A quarter of the size: int8, with one scale a row, for `Lookup` alone. Raises `FileExistsError` if `out` is there, and as `Lookup`"
+    "A quarter of the size: int8, with one scale a row, for `Lookup` alone. Raises `ValueError` if `out` is there, and as `Lookup`"
     from safetensors.numpy import save_file
-    m,out = Lookup(folder, dim),Path(out)
-    if out.exists(): raise FileExistsError(f"{out} is there already. Choose another folder.")
-    scale = np.maximum(np.abs(m.table).max(1), 1e-12).astype(np.float32)/127; new = out.with_name(out.name+'.new')
-    shutil.rmtree(new, ignore_errors=True); new.mkdir(parents=True) # of a call that was killed
-    save_file({'embedding.int8': np.round(m.table/scale[:,None]).astype(np.int8), 'embedding.scale': scale}, new/'model.safetensors')
-    m.tokenizer.save(str(new/'tokenizer.json')); first = min(m.units.values(), default=len(m.table)); lines = ['']*(len(m.table)-first)
+    from leaf_nb.store import staged
+    m = Lookup(folder, dim); scale = np.maximum(np.abs(m.table).max(1), 1e-12).astype(np.float32)/127
+    kinds = ['StaticEmbedding','Normalize'][:1+m.unit]; first = min(m.units.values(), default=len(m.table))
+    lines = ['']*(len(m.table)-first)
     for u,i in m.units.items(): lines[i-first] = u
-    (new/'units.txt').write_text('\n'.join([str(m.most), *lines]), 'utf-8'); kinds = ['StaticEmbedding','Normalize'][:1+m.unit]
-    (new/'modules.json').write_text(json.dumps([dict(idx=i, name=str(i), path='', type=f'leaf_nb.lookup.{k}') for i,k in enumerate(kinds)]))
-    new.rename(out); return out
+    with staged(out) as new:
+        save_file({'embedding.int8': np.round(m.table/scale[:,None]).astype(np.int8), 'embedding.scale': scale}, new/'model.safetensors')
+        m.tokenizer.save(str(new/'tokenizer.json')); (new/'units.txt').write_text('\n'.join([str(m.most), *lines]), 'utf-8')
+        (new/'modules.json').write_text(json.dumps([dict(idx=i, name=str(i), path='', type=f'leaf_nb.lookup.{k}')
+            for i,k in enumerate(kinds)]))
+    return Path(out)

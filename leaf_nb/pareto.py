@@ -9,11 +9,12 @@ __all__ = ['front', 'Pareto', 'check_students', 'pareto']
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from fastcore.basics import listify
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .evaluate import embedder, latency, machine, sides, speed
-from .metrics import ndcg, paired_bootstrap, search
+from .metrics import paired_bootstrap
 from .student import find_layers
-from .tasks import retrieval_task
+from .tasks import quality, retrieval_task
 from .teacher import as_teacher
 from .train import distill
 
@@ -45,7 +46,7 @@ class Pareto:
         axes[0].set(ylabel=f"share of the teacher's nDCG@10\n{self.task}, teacher documents"); fig.tight_layout(); return axes
 
 def check_students(
-    students, # As in `distill`; None: all that make sense for `teacher`
+    students, # Words or names, as in `distill`; None: all that make sense for `teacher`
     teacher, # A `Teacher`
 ) -> list[str]: # Without repeats
     "Static and one to three layers unless told otherwise; raises `ValueError` for none"
@@ -53,7 +54,9 @@ def check_students(
         try: n = len(getattr(*find_layers(teacher.model))) if teacher.model else 0
         except ValueError: n = 0 # a lookup, say: no layers to take
         students = ['static'*bool(teacher.model), *(f'prune:{k}' for k in (1,2,3) if k<n)]
-    students = [s for s in dict.fromkeys(students) if s]
+    if bad := [s for s in listify(students) if not isinstance(s, (str,Path))]:
+        raise ValueError(f"students: saw {type(bad[0]).__name__}, wanted words or names, as 'prune:2': they are the rows of the table.")
+    students = [str(s) for s in dict.fromkeys(listify(students)) if s]
     if not students:
         raise ValueError("students: saw none. This teacher has no layers to take: name tokenizers or backbones, as static:NAME.")
     return students
@@ -63,7 +66,7 @@ def pareto(
     texts, # As in `distill`: what the leaves learn from
     task, # A retrieval task, as in `evaluate`
     out:str|Path, # Folder: one leaf in each sub-folder, vectors of the texts beside them
-    students=None, # As in `distill`; None: static, and one, two and three layers
+    students=None, # Words or names, as in `distill`; None: static, and one, two and three layers
     *,
     prompts:dict|None=None, # By role and side, see `as_prompts`
     max_length:int|None=None, # Tokens a text in training
@@ -79,12 +82,12 @@ def pareto(
         prompts=prompts, max_length=max_length, seed=seed, progress=progress, **kwargs) for s in students}
     full = as_teacher(teacher.model) if teacher.model else teacher # judged at its own length
     t = sides(task, embedder(full, prompts, cache=out/'task', progress=progress))
-    base = ndcg(search(t.queries, t.documents, 10)[1], task.qrels, 10)
+    base = quality(task, t.queries, t.documents)
     models = {k: l.model for k,l in leaves.items()} | (dict(teacher=teacher.model) if teacher.model else {})
     rate,one = speed(models, task.queries[:n_speed]),latency(models, task.queries[:100]); rows = {}
     for name,m in [*models.items(), *([] if teacher.model else [('teacher',None)])]:
         q = t.queries if name=='teacher' else embedder(m, leaves[name].info.get('prompts'))(task.queries, 'query')
-        own = ndcg(search(q, t.documents, 10)[1], task.qrels, 10); r = paired_bootstrap(own, base, seed=seed)
+        own = quality(task, q, t.documents); r = paired_bootstrap(own, base, seed=seed)
         rows[name] = dict(ndcg=own.mean(), retention=r.value, low=r.low, high=r.high, queries_per_second=rate.get(name, np.nan),
             p50_ms=one.p50.get(name, np.nan), megabytes=sum(p.numel()*p.element_size() for p in m.parameters())/1e6 if m else np.nan)
     d = pd.DataFrame(rows).T; d['front'] = front(d.queries_per_second.fillna(0), d.retention); d.attrs['machine'] = machine()

@@ -209,7 +209,7 @@ MY_DOMAIN = Recipe('my-domain', 'Your documents, your teacher: two of its layers
     dict(texts=Source('', ('text',), ('document',), licence='yours'),
         queries=Source('made:keywords', (), ('query',), tokens=6, licence='yours')),
     dict(epochs=3, bs=32, max_length=256, n_solve=6000), tasks=('made',), facts='the benchmarks of this project',
-    open_points=("Without queries of your own they are keywords of each document. Real ones are better: --queries FILE.",
+    open_points=("Without queries of your own they are keywords of each document. Real ones of the same index may be better: --queries FILE.",
         "Without a task of your own it is judged on phrases that have to find the document they are from. That is kinder than users are.",
         "Documents are read to 256 tokens. If your index was made with more, set distill.max_length: it costs in proportion."))
 
@@ -252,7 +252,8 @@ def change(
         if not isinstance(at, dict) or last not in at and not (path==['distill'] and last in inspect.signature(distill).parameters):
             near = get_close_matches(key, [*_paths(d)], 3, .4)
             raise ValueError(f"set: saw {key!r}, wanted an address in the recipe{', such as '+', '.join(near) if near else ''}.")
-        at[last] = tuple(v.split(',')) if isinstance(at.get(last), tuple) and isinstance(v, str) else v
+        at[last] = tuple(int(x) if x.strip().isdigit() else x for x in v.split(',')) if isinstance(at.get(last),
+            tuple) and isinstance(v, str) else v
     return _build(d)
 
 # %% ../nbs/13_recipes.ipynb #ff7cad04

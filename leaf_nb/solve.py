@@ -10,7 +10,7 @@ import copy, re
 from contextlib import contextmanager
 import numpy as np, torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 from .metrics import cosine
 from leaf_nb.student import (Ridge, add_head, check_layers, choose_layers, find_layers, head_of, own_head, prune, solve_head, states,
     token_features)
@@ -168,6 +168,8 @@ def make_student(
     else: leaf = body if any(isinstance(m, Dense) for m in body) else add_head(body, dim, bias, norm)
     if model and head!='none' and (own := own_head(model, dim)) is not None: head_of(leaf).linear.weight.data.copy_(torch.from_numpy(own.T))
     check_fit(leaf, dim, norm)
+    for m in leaf.modules():
+        if isinstance(m, Pooling): m.include_prompt = True # training sees token ids and no longer knows which were the prompt's
     if head=='solved': info['start_cosine'] = solve_head(leaf, states(leaf, texts, max_length=max_length), vectors)
     else: info['start_cosine'] = float(cosine(encode(leaf, texts, max_length=max_length), vectors).mean())
     return leaf, info

@@ -293,7 +293,7 @@ def hash_weights(
     if not adapters: state = {k.replace('.base_layer.', '.'): v for k,v in state.items() if '.lora_' not in k}
     for k,v in sorted(state.items()):
         h.update(f'{k}{tuple(v.shape)}{v.dtype}'.encode())
-        h.update(v.detach().cpu().contiguous().view(torch.uint8).numpy().data if v.numel() else b'')
+        h.update(v.detach().cpu().reshape(-1).view(torch.uint8).numpy().data if v.numel() else b'')
     return h.hexdigest()[:16]
 
 # %% ../nbs/02_teacher.ipynb #2efe1965
@@ -373,23 +373,32 @@ def from_array(
         sha256=hashlib.sha256(np.ascontiguousarray(v).data).hexdigest()[:16]))
 
 # %% ../nbs/02_teacher.ipynb #ec53d721
+def _reading(teacher, max_length):
+    "The teacher, reading as many tokens"
+    if teacher.model is None or max_length in (None, teacher.max_length): return teacher
+    p = teacher.identity['precision']
+    return from_model(teacher.model, teacher.name, max_length, None if p==precision_of(teacher.model) else p)
+
 def _load(name, device, **kw):
     "A teacher by name: a URL, 'offline', a folder or a model of the hub"
     if name.startswith(('http://','https://')): return from_endpoint(Endpoint(name))
     if name=='offline': return from_model(offline_teacher(device), MINILM, **kw)
-    try: return from_model(SentenceTransformer(name, device=device), name, **kw)
+    if Path(name).is_dir(): name = str(Path(name).resolve()) # remembered, and found from another folder
+    try: model = SentenceTransformer(name, device=device)
+    except torch.OutOfMemoryError as e: raise MemoryError(f"{name!r} does not fit into memory ({e}). Type device='cpu'.") from e
     except (OSError, RuntimeError) as e:
         raise FileNotFoundError(f"No model {name!r}: neither a folder here nor loadable from the hub ({str(e).splitlines()[0]}). For the "
             "offline default write 'offline'.") from e
+    return from_model(model, name, **kw)
 
 def as_teacher(
     teacher, # A `Teacher`, SentenceTransformer, name or path, URL or `Endpoint`, callable, or array [n, dim]; 'offline': the offline default
-    max_length:int|None=None, # Tokens a text, for models
+    max_length:int|None=None, # Tokens a text, for models; None: as many as it can, or as the `Teacher` does
     device:str|None=None, # For models loaded here
     precision:str|None=None, # Of models: 'bfloat16' on a CPU with units for it embeds faster, and not to the last digit
 ) -> Teacher:
     "Whatever can be turned into a teacher, turned into one. Raises `ValueError` for what cannot, `FileNotFoundError` for a name that does not load"
-    if isinstance(teacher, Teacher): return teacher
+    if isinstance(teacher, Teacher): return _reading(teacher, max_length)
     if isinstance(teacher, SentenceTransformer): return from_model(teacher, max_length=max_length, precision=precision)
     if isinstance(teacher, (str,Path)): return _load(str(teacher), device, max_length=max_length, precision=precision)
     if isinstance(teacher, Endpoint): return from_endpoint(teacher)

@@ -61,7 +61,7 @@ def read_table(
         raise ValueError(f"{path}: saw the ending {path.suffix!r}, wanted one of {', '.join(_readers)}. Convert it, or pass a list of "
             "strings.")
     try:
-        df = _readers[ext](path) if _readers[ext] else pd.DataFrame({'text': [l for l in path.read_text('utf-8').splitlines()
+        df = _readers[ext](path) if _readers[ext] else pd.DataFrame({'text': [l for l in path.read_text('utf-8').split('\n')
             if l.strip()]})
     except UnicodeDecodeError as e:
         raise ValueError(f"{path}: saw the byte {e.object[e.start]:#04x} at position {e.start}, wanted UTF-8. Convert it: iconv -f latin1 "
@@ -223,8 +223,7 @@ def package_files(
         spec = find_spec(package)
         if spec is None: raise ValueError(f"No package {package!r} is installed here. Type: pip install {package}")
         roots,skip = [Path(p) for p in spec.submodule_search_locations or []] or [Path(spec.origin)], {'tests'}
-    files = (f for r in roots for f in ([r] if r.is_file() else r.rglob('*.py')))
-    return sorted(f for f in files if not skip & set(f.relative_to(roots[0].parent).parts))
+    return sorted(f for r in roots for f in ([r] if r.is_file() else r.rglob('*.py')) if not skip & set(f.relative_to(r.parent).parts))
 
 # %% ../nbs/01_texts.ipynb #b03b1649
 def _unique(records, seen):

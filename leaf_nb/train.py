@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['optimizers', 'for_training', 'lr_at', 'default_lr', 'spread', 'check_match', 'Trainer', 'watch', 'run_steps',
-           'steps_for', 'score_line', 'check_weights', 'distill']
+           'steps_for', 'score_line', 'check_weights', 'check_numbers', 'n_held', 'accelerator', 'distill']
 
 # %% ../nbs/08_train.ipynb #23caff56
-import gc, json, math, shutil, tempfile, time
+import gc, json, math, shutil, sys, tempfile, time
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from .cache import embed
 from .folder import Leaf, checkpoints, load_checkpoint, load_leaf, load_optimizers, open_run, save_checkpoint, save_final
 from .losses import get_loss
 from .metrics import cosine, neighbours, normalize, overlap
-from .store import Vectors, check_space, claim, write_atomic
+from .store import Vectors, check_space, checksum, claim, write_atomic
 from .solve import make_student, parse_student
 from .static import check_static, entries, is_static, mine, solve_static, static_model, static_tokenizer
 from .teacher import as_teacher, autocast, collate, describe_modules, encode, fast_precision, hash_weights, is_normalized
@@ -295,10 +295,40 @@ def check_weights(
     if min(weights.values())<0 or not any(weights.get(k, 1)*n>=1 for k,n in counts.items()):
         raise ValueError(f"weights: saw {weights}, wanted numbers of at least 0, and one above.")
 
+_ranges = dict(bs=(1,math.inf), micro_bs=(1,math.inf), cycles=(1,math.inf), n_solve=(1,math.inf), n_val=(1,math.inf),
+    patience=(1,math.inf), n_units=(0,math.inf), warmup=(0,1), floor=(0,1))
+
+def check_numbers(
+    numbers:dict, # name of an argument of `distill` -> number, or None for its default
+):
+    "Raise `ValueError` for a number that no run can have"
+    for k,v in numbers.items():
+        low,high = _ranges.get(k, (sys.float_info.min,math.inf))
+        if v is not None and not low<=v<=high:
+            raise ValueError(f"{k}: saw {v}, wanted a number "
+                f"{f'from {low} to {high}' if high<math.inf else f'of at least {low}' if k in _ranges else 'above 0'}.")
+
+def n_held(
+    n:int, # Texts
+    n_val:int=500, # As in `distill`
+) -> int: # How many of them are held out
+    "At most a tenth, at least one"
+    return max(1, min(n_val, n//10))
+
+def _own(s): return {r: p['student'] for r,p in s['prompts'].items()}
+
+def _weights(s): return [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None
+
+def accelerator(
+    **kw, # As Accelerator takes them
+) -> Accelerator:
+    "Of one process or several, the others waiting as long as embedding takes; models are placed by us"
+    return Accelerator(device_placement=False, kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))], **kw)
+
 def _begin(teacher, student, ds, vectors, sources, s):
     "A new student, solved on a sample of the rows that are not held out, with its prompts; raises `ValueError` if vectors and texts do not belong together"
     at = np.random.default_rng((s['seed'], 1)).permutation(np.concatenate(sources))[:s['n_solve']]
-    own = {r: p['student'] for r,p in s['prompts'].items()}; some = ds[at.tolist()]; v = vectors[at].astype(np.float32)
+    own = _own(s); some = ds[at.tolist()]; v = vectors[at].astype(np.float32)
     leaf,made = make_student(student, teacher, [own[r]+t for r,t in zip(some['role'], some['text'])], v, s['bias'], s['max_length'],
         head=s.get('head', 'solved'))
     if s.get('head')!='none': check_match(made['start_cosine'], v) # what is not fitted yet says nothing
@@ -360,7 +390,11 @@ def distill(
     "Distil `teacher` into a small student by regression on its vectors (LEAF, arXiv 2509.12539). Raises `ValueError` for bad texts, settings or folders before anything is written, for vectors that do not follow from their texts before the first step"
     if precision not in (None,'bf16','fp32'):
         raise ValueError(f"precision: saw {precision!r}, wanted 'bf16', 'fp32', or None for what is fast here.")
+    check_numbers(dict(epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr, warmup=warmup, cycles=cycles, floor=floor,
+        max_length=max_length, n_solve=n_solve, n_val=n_val, n_units=n_units, patience=patience, save_every=save_every))
     counts,digest = count_texts(texts); get_loss(loss); check_weights(weights, counts)
+    if sum(2 if n is None else n for n in counts.values())<2:
+        raise ValueError("texts: saw one, wanted at least two, as one is held out; some thousands make a leaf.")
     teacher = as_teacher(teacher, max_length, device); lookup = is_static(student)
     asked = (static_tokenizer if lookup else parse_student)(student, teacher); mute = lookup and not prompts # a mean cannot read a prompt
     prompts = {r: dict(p, student='') if mute else p for r,p in as_prompts(prompts, teacher.prompts).items()}
@@ -369,8 +403,7 @@ def distill(
         cycles=cycles, floor=floor, max_length=_length(max_length, teacher.max_length, getattr(asked, 'max_seq_length', None)),
         loss=_called(loss), precision=precision, seed=seed, bias=bias, n_solve=n_solve, n_val=n_val, patience=patience)
     s |= (dict(n_units=n_units) if lookup else {}) | (dict(head=head) if head!='solved' else {})
-    acc = Accelerator(device_placement=False, log_with=log_with, project_dir=out,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))]) # the others wait as long as embedding takes
+    acc = accelerator(log_with=log_with, project_dir=out)
     out = Path(broadcast_object_list([str(out or tempfile.mkdtemp(prefix='leaf-'))])[0]); cache = Path(cache) if cache else out/'vectors'
     with ExitStack() as held, acc.main_process_first():
         if not (anew := overwrite and acc.is_main_process) and open_run(out, s).get('finished'): return load_leaf(out, device)
@@ -389,7 +422,7 @@ def _open(s, cache):
     "The store by role, its texts, the rows held out and those of each source: documents first, sources of a role one after another"
     store = Vectors(cache); vectors,n = store.by_role(),len(store); ds = store.dataset().select_columns(['role','text'])
     if vectors is not store: ds = ds.select(vectors.at)
-    val = np.random.default_rng(s['seed']).permutation(n)[:max(1, min(s['n_val'], n//10))]; free = np.ones(n, bool); free[val] = False
+    val = np.random.default_rng(s['seed']).permutation(n)[:n_held(n, s['n_val'])]; free = np.ones(n, bool); free[val] = False
     sizes = s['n_texts'].values() if None not in s['n_texts'].values() else [len(store.rows(r)) for r in roles]
     ends = np.cumsum([0,*sizes])
     return vectors, ds, val, [a+np.flatnonzero(free[a:b]) for a,b in zip(ends, ends[1:])]
@@ -414,11 +447,9 @@ def _train(out, s, loss, cache, device, micro_bs, acc, log_with, save_every, pro
     used = s['precision'] or state.get('used_precision') or fast_precision(leaf.device)
     vectors,ds,val,sources = _open(s, cache)
     with acc.main_process_first():
-        tokens = tokenise(leaf, ds, out/'tokens.arrow', {r: p['student'] for r,p in s['prompts'].items()}, s['max_length'],
-            progress and acc.is_main_process)
-    weights = [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None
+        tokens = tokenise(leaf, ds, out/'tokens.arrow', _own(s), s['max_length'], progress and acc.is_main_process)
     with for_training(leaf, used):
-        t = Trainer(leaf, tokens, vectors, Batches(tokens.lengths, sources, weights, s['bs'], s['seed']), val, loss,
+        t = Trainer(leaf, tokens, vectors, Batches(tokens.lengths, sources, _weights(s), s['bs'], s['seed']), val, loss,
             precision=used, micro_bs=micro_bs, acc=acc)
         if 'history' in state:
             t.done,t.history,t.losses = state['step'],state['history'],[torch.tensor(l) for l in state['losses']]
@@ -426,6 +457,8 @@ def _train(out, s, loss, cache, device, micro_bs, acc, log_with, save_every, pro
         if 'steps' not in state:
             state['steps'], = broadcast_object_list([steps_for(t, s['minutes']) if s['minutes']
                 else max(1, round(s['epochs']*t.batches.per_epoch))])
+            if s['minutes'] and acc.is_main_process: # measured once, also for a run that is killed before its first checkpoint
+                write_atomic(checkpoints(out)[-1]/'state.json', json.dumps(state).encode())
         state |= dict(used_precision=used, used_lr=s['lr'] or default_lr(state['steps'])); t.lr = state['used_lr']
         keep = {k: state[k] for k in ('made','steps','used_precision','used_lr','embedded_seconds','prepared_seconds')}
         def save(t):
@@ -450,7 +483,7 @@ def _solve(teacher, texts, student, out, s, cache, resume, progress):
     embed(teacher, texts, cache, prompts=s['prompts'], progress=progress)
     out.mkdir(parents=True, exist_ok=True); write_atomic(out/'leaf.json', json.dumps(s, indent=1).encode())
     vectors,ds,val,sources = _open(s, cache); target = np.asarray(vectors[val], np.float32)
-    own = {r: p['student'] for r,p in s['prompts'].items()}
+    own = _own(s)
     def ask(units):
         "The teacher's vectors of words, kept beside those of the texts"
         v = embed(teacher, {'query': units}, cache.with_name(f"{cache.name}-words-{count_texts({'query': units})[1]}"),
@@ -469,8 +502,8 @@ def _solve(teacher, texts, student, out, s, cache, resume, progress):
             **dict.fromkeys(('loss','lr','texts_per_second','tokens_per_second')))
     def ids(tok):
         size = tok.get_vocab_size()
-        return tokenise(static_model(tok, np.zeros((size,1))), ds, out/f'tokens-{size}.arrow', own, s['max_length'], progress)
-    rows = draw(sources, [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None, s['seed'])
+        return tokenise(static_model(tok, np.zeros((size,1))), ds, out/f'tokens-{checksum(tok.to_str().encode())[:12]}.arrow', own, s['max_length'], progress)
+    rows = draw(sources, _weights(s), s['seed'])
     tokenizer,table,history,made = solve_static(tokenizer, ids, vectors, rows, val, known, units, ask, is_normalized(target),
         folder=stages, note=note, progress=progress)
     check_match(made['start_cosine'], target)
