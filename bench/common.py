@@ -25,8 +25,8 @@ def two_tasks(n_documents=10_000, n_queries=2500, scifact=True):
 
 class Judge:
     "Asymmetric retention of a student's queries, in percent of the teacher's nDCG@10"
-    def __init__(self, teacher, tasks):
-        self.tasks = [(t, s, quality(t, s.queries, s.documents).mean()) for t in tasks for s in [teacher_sides(teacher, t)]]
+    def __init__(self, teacher, tasks, cache=None):
+        self.tasks = [(t, s, quality(t, s.queries, s.documents).mean()) for t in tasks for s in [teacher_sides(teacher, t, cache=cache)]]
 
     def scores(self, model, prompt=''):
         "One score a query over all tasks, weighted so that each task counts as much: their mean is the mean retention of the tasks"

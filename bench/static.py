@@ -74,7 +74,7 @@ def main(
     k,seconds,seeds = (20,6.,1) if quick else (1,seconds,seeds); out = Path(out)
     texts = {'query': shared_texts('queries', 20_000//k), 'document': shared_texts('passages', 14_000//k)+shared_texts('glosses', 8_000//k)}
     teacher = fast_teacher('offline', MAX); cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache)
-    full,tasks = as_teacher('offline', None, 'cpu'),two_tasks(10_000//k, 2500//k); judge = Judge(full, tasks)
+    full,tasks = as_teacher('offline', None, 'cpu'),two_tasks(10_000//k, 2500//k); judge = Judge(full, tasks, out.with_name(out.name+'-judge'))
     def ours(n_units, seed=0, folder=None):
         leaf = distill(teacher, texts, 'static', folder or out.with_name(f'{out.name}-{n_units}-{seed}'), cache=cache, n_units=n_units,
             max_length=MAX, seed=seed)
@@ -111,7 +111,7 @@ def main(
     res['tables'] = []
     for d in (384,256,128,64):
         for kind,m in (('float32',Lookup(out, d)), ('int8',Lookup(save_lookup(out, out.with_name(f'{out.name}-int8-{d}'), d)))):
-            s = [100*quality(t, normalize(m.encode(t.queries)), normalize(s.documents[:,:d])).mean()/whole for t,s,whole in judge.tasks]
+            s = [100*quality(t, normalize(m.encode(t.queries)), normalize(np.asarray(s.documents)[:,:d])).mean()/whole for t,s,whole in judge.tasks]
             res['tables'].append(dict(dim=d, kind=kind, megabytes=m.table.nbytes/1e6, mean=float(np.mean(s))))
     q = tasks[1].queries
     fast = speed(dict(leaf=leaf.model, teacher=full.model), q)
