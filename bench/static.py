@@ -84,7 +84,7 @@ def main(
     rows = [row, *(ours(100_000, s)[1] for s in range(1, seeds))]
     sizes = [ours(n)[1] for n in (0,10_000,30_000)]+[row]
     res = dict(command='python bench/static.py --out DIR', machine=machine(), ours=rows, sizes=sizes,
-        retention_asymmetric=float(np.mean([r['mean'] for r in rows])))
+        retention_asymmetric=float(np.mean([r['mean'] for r in rows]))/100)
     print(json.dumps({k: [{a: b for a,b in r.items() if a!='cosines'} for r in res[k]] for k in ('ours','sizes')}, indent=1), flush=True)
     # the prototype, and training
     tok = fast_tokenizer(full.model.tokenizer)

@@ -165,7 +165,8 @@ def main(
         tokens_per_text=float(tokens.lengths.mean())))
     f = HERE/'results'/'train_vs_sentence_transformers.json'
     if ours_only: # what the others did stands in the file
-        old = json.loads(f.read_text()); res = old | dict(settings=res['settings'])
+        old = json.loads(f.read_text()); was = old['settings']
+        res = old | dict(settings=res['settings'] | dict(n_solve_rivals=was.get('n_solve_rivals', was['n_solve'])))
         if (was := (old['machine']['cpu'], old['settings']['seconds'], old['settings']['seeds']))!=(machine()['cpu'], seconds, seeds):
             raise SystemExit(f"{f} is of another machine, time or number of seeds: {was}. Run all of it, without --ours_only.")
         table,runs = pd.DataFrame(old['throughput']).T,[r for r in old['runs'] if r['row']!='ours']
@@ -197,11 +198,12 @@ def main(
     mine = [r for r in runs if r['row']=='ours']
     curve = [dict(seconds=float(np.mean([p['seconds'] for p in ps])), mean=float(np.mean([p['mean'] for p in ps])))
         for ps in zip(*(r['points'] for r in mine))]
-    res |= dict(retention_asymmetric={row: round(final(row), 2) for row in dict.fromkeys(r['row'] for r in runs)},
+    res |= dict(retention_asymmetric=round(final('ours')/100, 4), retention_percent={row: round(final(row), 2) for row in dict.fromkeys(r['row']
+        for r in runs)},
         reached={row: reached(curve, final(row)) for row in dict.fromkeys(r['row'] for r in runs) if row!='ours'})
     for key,row in dict(time_to_quality_ratio='its best', time_to_quality_ratio_as_documented='as documented').items():
         res[key] = None if res['reached'][row] is None else round(seconds/res['reached'][row], 2)
-    print(json.dumps({k: res[k] for k in ('throughput_ratio','throughput_ratio_to_its_best','padding_alone_allows','retention_asymmetric',
+    print(json.dumps({k: res[k] for k in ('throughput_ratio','throughput_ratio_to_its_best','padding_alone_allows','retention_percent',
         'reached','time_to_quality_ratio','time_to_quality_ratio_as_documented')}, indent=1))
     if quick: return
     save('train_vs_sentence_transformers', res); plot(res)
