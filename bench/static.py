@@ -80,9 +80,9 @@ def main(
             max_length=MAX, seed=seed)
         return leaf, dict(n_units=n_units, seed=seed, seconds=leaf.history.seconds.iloc[-1], reading=leaf.info['embedded_seconds'],
             **judge(leaf.model)) | leaf.info['made']
-    leaf,row = ours(100_000, 0, out)
-    rows = [row, *(ours(100_000, s)[1] for s in range(1, seeds))]
-    sizes = [ours(n)[1] for n in (0,10_000,30_000)]+[row]
+    leaf,row = ours(30_000, 0, out)
+    rows = [row, *(ours(30_000, s)[1] for s in range(1, seeds))]
+    sizes = [*(ours(n)[1] for n in (0,10_000)), row, ours(100_000)[1]]
     res = dict(command='python bench/static.py --out DIR', machine=machine(), ours=rows, sizes=sizes,
         retention_asymmetric=float(np.mean([r['mean'] for r in rows]))/100)
     print(json.dumps({k: [{a: b for a,b in r.items() if a!='cosines'} for r in res[k]] for k in ('ours','sizes')}, indent=1), flush=True)

@@ -113,7 +113,7 @@ def _distill(
     loss:str='l2', # l2, l2_squared or cosine
     precision:str=None, # bf16 or fp32; default: what is fast here
     patience:int=None, # Stop after so many of 20 validations without a better cosine
-    n_units:int=100_000, # Static: words and phrases added to the vocabulary, at most
+    n_units:int=30_000, # Static: words and phrases added to the vocabulary, at most
     seed:int=0, # Of split and batch order
     column:str='text', # Where the text is, if the files have columns
     cache:Path=None, # Folder of the teacher's vectors, as `leaf embed` made it of the same texts; default: OUT/vectors

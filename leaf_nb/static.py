@@ -230,7 +230,7 @@ def train_table(
 def mine(
     texts, # Any iterable of texts
     tokenizer:Tokenizer, # As in `fast_tokenizer`
-    n:int=100_000, # Words and phrases together, at most
+    n:int=30_000, # Words and phrases together, at most
     least:int=1, # Texts that a word has to occur in; a phrase: one more
 ) -> tuple[list[str],list[str]]: # Words that fall into pieces; pairs of words; the most frequent first
     "What a vocabulary lacks: words of several tokens, and pairs that occur more often than their words would by chance and hold none of the 150 most frequent words"

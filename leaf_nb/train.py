@@ -377,7 +377,7 @@ def distill(
     head:str='solved', # 'kept': go on with the student's own; 'none': a plain transformer, for equal widths
     n_solve:int=4000, # Texts on which head and layers are solved
     n_val:int=500, # Texts held out for the cosine, at most a tenth
-    n_units:int=100_000, # Static: words and phrases added to the vocabulary, at most
+    n_units:int=30_000, # Static: words and phrases added to the vocabulary, at most
     patience:int|None=None, # Stop after so many of 20 validations without a better cosine
     cache:str|Path|None=None, # Folder of teacher vectors; None: `out/vectors`
     device:str|None=None, # Where to train; None: where the teacher is, or the best there is for one that is no model
