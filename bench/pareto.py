@@ -1,7 +1,7 @@
 """All leaves of one teacher, from the same vectors and one pass over the same texts: quality against queries a second and megabytes.
 
 `python bench/pareto.py --out DIR`; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`.
-A sixth of the texts of bench/general_leaf.py; speeds interleaved; judged on SciFact and on documentation of packages that no one learned from."""
+Fewer of the texts that bench/general_leaf.py learns from; speeds interleaved; judged on SciFact and on documentation of packages that no one learned from."""
 import json
 from pathlib import Path
 from fastcore.script import call_parse
@@ -27,5 +27,6 @@ def main(
     if quick: return
     made = {k: dict(seconds=l.history.seconds.iloc[-1], embedded_seconds=l.info['embedded_seconds'], cosine=l.history.cosine.iloc[-1])
         for k,l in found[0].leaves.items()}
-    save('pareto', res | dict(made=made, tasks={p.task: json.loads(p.table.reset_index(names='student').to_json(orient='records')) for p in found}))
+    save('pareto', res | dict(made=made, tasks={p.task: json.loads(p.table.reset_index(names='student').to_json(orient='records'))
+        for p in found}))
     found[-1].plot()[0].figure.savefig(HERE/'results'/'pareto.png', dpi=110)

@@ -111,7 +111,8 @@ def main(
     res['tables'] = []
     for d in (384,256,128,64):
         for kind,m in (('float32',Lookup(out, d)), ('int8',Lookup(save_lookup(out, out.with_name(f'{out.name}-int8-{d}'), d)))):
-            s = [100*quality(t, normalize(m.encode(t.queries)), normalize(np.asarray(s.documents)[:,:d])).mean()/whole for t,s,whole in judge.tasks]
+            s = [100*quality(t, normalize(m.encode(t.queries)), normalize(np.asarray(s.documents)[:,:d])).mean()/whole
+                for t,s,whole in judge.tasks]
             res['tables'].append(dict(dim=d, kind=kind, megabytes=m.table.nbytes/1e6, mean=float(np.mean(s))))
     q = tasks[1].queries
     fast = speed(dict(leaf=leaf.model, teacher=full.model), q)

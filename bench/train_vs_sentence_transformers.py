@@ -141,7 +141,7 @@ def main(
     seconds:float=300., # Of training for each rival
     trial:float=45., # Of each run of the search
     seeds:int=3, # Runs of each row
-    n_solve:int=1500, # Texts that our start is solved on
+    n_solve:int=500, # Texts that our start is solved on
     lr:float=4e-4, # Our peak rate
     cache:str=None, # Folder of the teacher's vectors; None: a temporary one
     ours_only:bool=False, # Our rows anew, beside those of the others in the results file, on the same machine

@@ -20,7 +20,6 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Static
 from tokenizers import AddedToken, Tokenizer
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer
-from .losses import get_loss
 from .metrics import cosine, normalize
 from .student import Ridge
 
@@ -213,7 +212,8 @@ def train_table(
 ): # After each pass the table and Adam's moments: the same arrays each time
     "Adam on the rows that a batch touches; the loss is the cosine distance, or for vectors of any length the squared one"
     bag = torch.nn.EmbeddingBag.from_pretrained(torch.from_numpy(np.array(table, np.float32)), freeze=False, mode='mean', sparse=True)
-    opt,loss = torch.optim.SparseAdam(bag.parameters(), lr=lr),get_loss('cosine' if unit else 'l2_squared'); per = -(-len(rows)//bs)
+    opt,per = torch.optim.SparseAdam(bag.parameters(), lr=lr),-(-len(rows)//bs)
+    loss = (lambda s,t: 1-torch.cosine_similarity(s, t)) if unit else (lambda s,t: (s-t).square().sum(1))
     m,v = (torch.from_numpy(np.array(x)) for x in adam) if adam else (torch.zeros_like(bag.weight) for _ in range(2))
     opt.state[bag.weight] = dict(step=done*per, exp_avg=m, exp_avg_sq=v)
     for k in range(done, passes):
@@ -223,7 +223,7 @@ def train_table(
             opt.param_groups[0]['lr'] = lr*(1-(k*per+i)/(passes*per))
             starts = torch.from_numpy(np.cumsum([0, *map(len, ids[:-1])]))
             out = bag(torch.from_numpy(np.concatenate(ids).astype(np.int64)), starts)
-            loss(out, torch.from_numpy(np.asarray(vectors[b], np.float32))).backward(); opt.step(); opt.zero_grad()
+            loss(out, torch.from_numpy(np.asarray(vectors[b], np.float32))).mean().backward(); opt.step(); opt.zero_grad()
         yield bag.weight.detach().numpy(), (m.numpy(), v.numpy())
 
 # %% ../nbs/06c_static.ipynb #c0e910f9
@@ -326,7 +326,8 @@ def solve_static(
             f"{'their own vectors speak' if len(known)>1 else 'little is known'}. Give more texts, or a smaller vocabulary.")
     passes = passes or min(16, max(1, round(320_000/len(rows)))); units = [u for u in units if u]
     state = _load_stage(folder); cosines,history = state.get('cosines', {}),state.get('history', [])
-    bar = tqdm(total=2+len(units)+passes, desc='solving', unit=' passes', disable=not progress)
+    bar = tqdm(total=2+len(units)+passes, initial=2*('prior' in state)+state.get('done', 0), desc='solving', unit=' passes',
+        disable=not progress)
     def judge(tests, table, stage):
         "Whether a table's held-out cosine is the best so far; noted, if that has not happened before a stop"
         before = max([*cosines.values()][:[*cosines].index(stage) if stage in cosines else None], default=-1)

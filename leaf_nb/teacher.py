@@ -323,14 +323,18 @@ def from_model(
     if precision not in (None,'float32','bfloat16','float16'):
         raise ValueError(f"precision: saw {precision!r}, wanted 'float32', 'bfloat16', 'float16', or None.")
     name = name or getattr(model.model_card_data, 'base_model', None) or type(model).__name__
+    identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model),
+        precision=precision or precision_of(model))
+    return _local(model, identity, own_prompts(model), max_length, precision)
+
+def _local(model, identity, prompts, max_length, precision):
+    "A teacher that runs here, reading so many tokens"
     with max_tokens(model, max_length): pass # a length that cannot be is said now
     def prepare(texts, role, prompt): return Tokenised(model, texts, prompt, max_length,
         role) # in a thread beside `fn`: the model's own limit is left alone
     def fn(x, role, prompt, tick):
         with max_tokens(model, max_length): return encode_batches(x, tick=tick, precision=precision)
-    identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model),
-        precision=precision or precision_of(model))
-    return Teacher(fn, identity, own_prompts(model), model, max_length or model.max_seq_length, prepare=prepare)
+    return Teacher(fn, identity, prompts, model, max_length or model.max_seq_length, prepare=prepare)
 
 # %% ../nbs/02_teacher.ipynb #f9cc744e
 def from_callable(
@@ -377,7 +381,7 @@ def _reading(teacher, max_length):
     "The teacher, reading as many tokens"
     if teacher.model is None or max_length in (None, teacher.max_length): return teacher
     p = teacher.identity['precision']
-    return from_model(teacher.model, teacher.name, max_length, None if p==precision_of(teacher.model) else p)
+    return _local(teacher.model, teacher.identity, teacher.prompts, max_length, None if p==precision_of(teacher.model) else p)
 
 def _load(name, device, **kw):
     "A teacher by name: a URL, 'offline', a folder or a model of the hub"

@@ -495,17 +495,17 @@ def _solve(teacher, texts, student, out, s, cache, resume, progress):
     if table is not None and len(table.weight)>=(n := tokenizer.get_vocab_size()):
         known.append(table.weight.detach().float().cpu().numpy()[:n])
     units = mine((t for b in ds.select_columns('text').iter(1000) for t in b['text']), tokenizer, s['n_units']) if s['n_units'] else ()
-    check_space(out, 16*(tokenizer.get_vocab_size()+s['n_units'])*target.shape[1])
+    check_space(out, 40*(tokenizer.get_vocab_size()+s['n_units'])*target.shape[1]) # five tables of a stage, while the one before is there
     embedded = time.perf_counter()-begun; begun = time.perf_counter()
     def note(x, t):
         return dict(step=len(rows), texts=len(rows), seconds=time.perf_counter()-begun, **watch(x, t),
             **dict.fromkeys(('loss','lr','texts_per_second','tokens_per_second')))
     def ids(tok):
-        size = tok.get_vocab_size()
-        return tokenise(static_model(tok, np.zeros((size,1))), ds, out/f'tokens-{checksum(tok.to_str().encode())[:12]}.arrow', own, s['max_length'], progress)
+        f = out/f'tokens-{checksum(tok.to_str().encode())[:12]}.arrow'
+        return tokenise(static_model(tok, np.zeros((tok.get_vocab_size(),1))), ds, f, own, s['max_length'], progress)
     rows = draw(sources, _weights(s), s['seed'])
     tokenizer,table,history,made = solve_static(tokenizer, ids, vectors, rows, val, known, units, ask, is_normalized(target),
-        folder=stages, note=note, progress=progress)
+        seed=s['seed'], folder=stages, note=note, progress=progress)
     check_match(made['start_cosine'], target)
     leaf = static_model(tokenizer, table, is_normalized(target), {r: p for r,p in own.items() if p})
     _compare_as(teacher, leaf); some = ds[val.tolist()]
