@@ -17,9 +17,10 @@ def kill(p):
 
 def run(cmd, limit, **env):
     "Run `cmd` for at most `limit` seconds: its return code, and what it printed"
-    with tempfile.TemporaryFile('w+', errors='replace') as out: # not a pipe, which a forgotten child would keep open
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as tmp, tempfile.TemporaryFile('w+', errors='replace') as out:
+        # a file, not a pipe, which a forgotten child would keep open; a place of its own for what notebooks leave behind: gigabytes a run
         p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, **env})
+            env={**os.environ, 'TMPDIR': tmp, **env})
         live.add(p)
         note = ''
         try: p.wait(limit)
