@@ -22,10 +22,11 @@ from leaf_nb.texts import as_prompts
 from leaf_nb.train import Trainer, for_training, run_steps
 
 MAX = 128 # tokens a text
-DEFAULT = dict(loss='l2', bs=32, lr=5e-4, texts='both', start='solved', student='prune:2', bias=True)
+DEFAULT = dict(loss='l2', bs=32, lr=5e-4, texts='both', start='solved', student='prune:2', bias=True, scale=10.)
 SETTINGS = {
     'loss': {'distance': {}, 'squared distance': dict(loss='l2_squared'), 'cosine': dict(loss='cosine')},
     'texts a step': {'32': {}, '16': dict(bs=16), '256': dict(bs=256), '256, rate x 2.8': dict(bs=256, lr=1.4e-3)},
+    'rate of word embeddings': {'x 10': {}, 'as the layers': dict(scale=1.), 'x 30': dict(scale=30.), 'frozen': dict(scale=1e-9)},
     'learns from': {'queries and documents': {}, 'queries only': dict(texts='query')},
     'start': {'all solved': {}, 'head not solved': dict(start='no head'), 'head alone solved': dict(start='head'),
         'nothing solved': dict(start='nothing'), 'random weights, head solved': dict(start='random')},
@@ -50,10 +51,10 @@ def begin(teacher, texts, vectors, start, student, bias):
         if start!='nothing': solve_head(s, states(s, texts, max_length=MAX), vectors)
     return s, time.perf_counter()-began
 
-def train(student, tokens, vectors, rows, val, loss, bs, lr, seed):
+def train(student, tokens, vectors, rows, val, loss, bs, lr, scale, seed):
     "Once through `rows`; the held-out cosine and seconds"
     with for_training(student, p := fast_precision('cpu')):
-        t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [rows], None, bs, seed), val, loss, lr, p)
+        t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [rows], None, bs, seed), val, loss, lr, p, scale)
         run_steps(t, t.batches.per_epoch, evals=1, progress=False)
     return t.history[-1]['cosine'], t.history[-1]['seconds']
 
@@ -121,7 +122,7 @@ def main(
                     some = rng.permutation(pools[c['texts']])[:4000]
                     made[key] = begin(t, [own[role[i]]+flat[i] for i in some], np.asarray(vectors[some], np.float32), *key[:3])
                 student = copy.deepcopy(made[key][0])
-                cos,took = train(student, tokens, vectors, pools[c['texts']], val, c['loss'], c['bs'], c['lr'], seed)
+                cos,took = train(student, tokens, vectors, pools[c['texts']], val, c['loss'], c['bs'], c['lr'], c['scale'], seed)
                 runs.append(dict(group=group, setting=label, seed=seed, cosine=cos, start_seconds=made[key][1], train_seconds=took,
                     scores=np.round(judge.scores(student, own['query']), 2).tolist()))
                 print(seed, group, label, f"{np.mean(runs[-1]['scores']):.2f} {cos:.4f} {took:.0f}s", flush=True)

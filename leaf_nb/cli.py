@@ -105,6 +105,7 @@ def _distill(
     minutes:float=None, # Instead of epochs: minutes of training
     bs:int=32, # Texts a batch
     lr:float=None, # Peak learning rate; default: 5e-4, less for fewer than 400 steps
+    embedding_lr_scale:float=10., # Rate of word embeddings, in units of the peak; LEAF: 1
     max_length:int=None, # Tokens a text; default: the teacher's limit
     micro_bs:int=None, # Texts at once on a device; default: all, and fewer if memory runs out
     warmup:float=.1, # Share of steps in which the rate rises
@@ -113,7 +114,7 @@ def _distill(
     loss:str='l2', # l2, l2_squared or cosine
     precision:str=None, # bf16 or fp32; default: what is fast here
     patience:int=None, # Stop after so many of 20 validations without a better cosine
-    n_units:int=30_000, # Static: words and phrases added to the vocabulary, at most
+    n_units:int=0, # Static: words and phrases added to the vocabulary, at most
     seed:int=0, # Of split and batch order
     column:str='text', # Where the text is, if the files have columns
     cache:Path=None, # Folder of the teacher's vectors, as `leaf embed` made it of the same texts; default: OUT/vectors
@@ -124,9 +125,9 @@ def _distill(
     from leaf_nb.texts import as_texts
     from leaf_nb.train import distill
     data = {'document': as_texts(texts, column)} | ({'query': as_texts(queries, column)} if queries else {})
-    leaf = distill(teacher, data, student, out, epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr, warmup=warmup,
-        cycles=cycles, floor=floor, max_length=max_length, loss=loss, precision=precision, patience=patience, n_units=n_units,
-        seed=seed, cache=cache, overwrite=overwrite)
+    leaf = distill(teacher, data, student, out, epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr,
+        embedding_lr_scale=embedding_lr_scale, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length, loss=loss,
+        precision=precision, patience=patience, n_units=n_units, seed=seed, cache=cache, overwrite=overwrite)
     h = leaf.info['history'][-1]
     typer.echo(f"{out}: cosine {h['cosine']:.4f} to the teacher on held-out texts after {h['texts']:,} texts. Use it: "
         f"SentenceTransformer({str(out)!r})")

@@ -105,7 +105,7 @@ def _at_once(d): return min(d.get('micro_bs') or d['bs'], d['bs'])
 def distill(self:Cost):
     d = self.recipe.distill; n,tokens,_ = _count([*self.recipe.texts.values()], self.limit)
     if 'static' in self.s.name:
-        entries = 30_000+d.get('n_units', 100_000); return _row(n, tokens, 4*tokens+16*entries*self.dim, self.load+56*entries*self.dim)
+        entries = 30_000+d.get('n_units', 0); return _row(n, tokens, 4*tokens+16*entries*self.dim, self.load+56*entries*self.dim)
     times = d['steps']*d['bs']/max(n, 1) if 'steps' in d else d.get('epochs', 1)
     return _row(n*times, tokens*times, 4*tokens+36e6*self.s.parameters, self.held(_at_once(d), self.limit),
         self.hours(tokens*times, self.s, 'train', 3))

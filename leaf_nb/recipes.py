@@ -115,7 +115,7 @@ MINILM_L6 = Net('nreimers/MiniLM-L6-H384-uncased', 22.7, 11.9, 6, 384, stand_in=
 ARCTIC = Net('Snowflake/snowflake-arctic-embed-m-v1.5', 109, 23.8, 12, 768, 768, 'cls', 'offline')
 
 LEAF_IR = Recipe('leaf-ir', 'English retrieval, 23M parameters in the space of arctic-embed-m-v1.5', ARCTIC, MINILM_L6, LEAF_TEXTS,
-    dict(epochs=30, cycles=3, lr=1e-4, floor=.1, warmup=0., bs=32, max_length=512, loss='l2', bias=True),
+    dict(epochs=30, cycles=3, lr=1e-4, embedding_lr_scale=1., floor=.1, warmup=0., bs=32, max_length=512, loss='l2', bias=True),
     {'query': _asks, 'document': ''}, tasks=BEIR, facts='LEAF, arXiv 2509.12539', open_points=LEAF_OPEN)
 
 LEAF_MT = replace(LEAF_IR, name='leaf-mt', about='English, any task, 23M parameters in the space of mxbai-embed-large-v1',
@@ -140,7 +140,7 @@ JINA_LONG = dict(data=dict(facts=Source(_st+'natural-questions', ('query','answe
         licence='CC BY-SA 3.0'),
     filler=Source('HuggingFaceFW/fineweb', ('text',), ('document',), 200_000, 480, 'sample-10BT', licence='ODC-By 1.0'),
     articles=Source(_st+'ccnews', ('title','article'), ('query','document'), 100_000, 260, 'pair')),
-    steps=6500, bs=256, micro_bs=4, max_length=4096, words=2500, theta=5e5, lr=1e-5)
+    steps=6500, bs=256, micro_bs=4, max_length=4096, words=2500, theta=5e5, lr=1e-5, embedding_lr_scale=1.)
 
 # %% ../nbs/13_recipes.ipynb #2716991e
 _told = 'Instruct: '
@@ -182,7 +182,7 @@ JINA_OPEN = ("The data (300+ sets, 30+ languages) are not listed. Public pairs, 
 JINA_SMALL = Recipe('jina-v5-small', 'Task adapters on a decoder of 596M, learned from Qwen3-Embedding-4B',
     Net('Qwen/Qwen3-Embedding-4B', 4022, 388, 36, 2560, 2560, 'lasttoken', 'offline'),
     Net('Qwen/Qwen3-0.6B-Base', 596, 156, 28, 1024, 0, 'lasttoken', 'random:qwen3'), JINA_TEXTS,
-    dict(steps=50_000, bs=8192, micro_bs=32, lr=1e-4, max_length=512, loss='cosine', bias=True),
+    dict(steps=50_000, bs=8192, micro_bs=32, lr=1e-4, embedding_lr_scale=1., max_length=512, loss='cosine', bias=True),
     {'query': dict(teacher=_told+'Given a web search query, retrieve relevant passages that answer the query\nQuery:',
         student='Query: '), 'document': dict(teacher='', student='Document: ')},
     JINA_LONG, JINA_TASKS, (32,64,128,256,512,768,1024), 3.5e6, ('MTEB(eng, v2)','MTEB(Multilingual, v2)','LongEmbed'),
@@ -199,10 +199,9 @@ JINA_NANO = replace(JINA_SMALL, name='jina-v5-nano', about='Task adapters on Eur
 STATIC = Recipe('static', 'A table of words instead of a model, in the space of arctic-embed-m-v1.5: queries without a GPU', ARCTIC,
     Net('static', stand_in='random:static'), {k: replace(LEAF_TEXTS[k], n=min(n, LEAF_TEXTS[k].n)) for k,n in
         dict(fineweb=500_000, vocabulary=30_522, definitions=479_000, msmarco=502_000, amazon=300_000, trivia=73_000).items()},
-    dict(max_length=512, n_units=100_000, loss='l2'), {r: dict(teacher=p, student='') for r,p in LEAF_IR.prompts.items()},
+    dict(max_length=512, loss='l2'), {r: dict(teacher=p, student='') for r,p in LEAF_IR.prompts.items()},
     tasks=('NanoBEIR',), facts='none: no paper trains one like this. pyNIFE aligns static tables to a teacher by gradients',
-    open_points=("Which texts and how many: open. LEAF's, fewer of the long ones.",
-        "Words and phrases added: at most 100,000, as far as the held-out cosine rises."))
+    open_points=("Which texts and how many: open. LEAF's, fewer of the long ones.",))
 
 MY_DOMAIN = Recipe('my-domain', 'Your documents, your teacher: two of its layers, solved and trained',
     Net('offline', 22.7, 11.9, 6, 384, 384, 'mean', 'offline'), Net('prune:2'),
@@ -311,8 +310,7 @@ def tiny(
     few = lambda d: {k: _few(s, n) for k,s in d.items()}; d,l = recipe.distill,recipe.long
     s = recipe.student; s = replace(s, name=s.stand_in, parameters=2.1, words=2., layers=2, width=64) if s.stand_in else s
     return replace(recipe, teacher=MY_DOMAIN.teacher, student=s, texts=few(recipe.texts),
-        distill=d | dict(bs=16, max_length=24, n_solve=200) | (dict(steps=6) if 'steps' in d else dict(epochs=d.get('cycles', 1)))
-            | (dict(n_units=100) if 'n_units' in d else {}),
+        distill=d | dict(bs=16, max_length=24, n_solve=200) | (dict(steps=6) if 'steps' in d else dict(epochs=d.get('cycles', 1))),
         long=l and l | dict(data=few(l['data']), steps=3, bs=8, max_length=64, words=40),
         adapters={t: a | dict(data=few(a['data']), steps=4, bs=8, max_length=24) | (dict(settings={k: s | dict(bs=4, max_length=48)
             for k,s in a['settings'].items()}) if 'settings' in a else {}) for t,a in recipe.adapters.items()},

@@ -148,16 +148,20 @@ class Tokenised:
         role:str|None=None, # 'query' or 'document': the route through a Router
     ):
         self.model,self.texts,self.prompt,self.kw = model,texts,prompt,dict(task=role) if role else {}
-        plain = isinstance(model[0], Transformer) and 'message' not in model.modalities and not (prompt
-            and any(isinstance(m, Pooling) and not m.include_prompt for m in model))
-        self.ids = token_ids(model, [prompt+t for t in texts], max_length) if plain else None
-        lookup = isinstance(model[0], StaticEmbedding) # pads nothing
-        self.lengths = np.ones(len(texts), int) if lookup else np.array([len(x) for x in (self.ids if plain else texts)])
+        self.lookup = isinstance(model[0], StaticEmbedding) # pads nothing, cuts nothing
+        plain = self.lookup or (isinstance(model[0], Transformer) and 'message' not in model.modalities and not (prompt
+            and any(isinstance(m, Pooling) and not m.include_prompt for m in model)))
+        self.ids = token_ids(model, [prompt+t for t in texts], None if self.lookup else max_length) if plain else None
+        self.lengths = np.ones(len(texts), int) if self.lookup else np.array([len(x) for x in (self.ids if plain else texts)])
 
     def __len__(self): return len(self.texts)
     def features(self, rows):
         "What the model takes for these `rows`, on its device"
-        if self.ids is not None: x = collate([self.ids[i] for i in rows], self.model.tokenizer.pad_token_id)
+        ids = [self.ids[i] for i in rows] if self.ids is not None else None
+        if self.lookup:
+            starts = np.cumsum([0, *map(len, ids[:-1])])
+            x = {k: torch.from_numpy(v.astype(np.int64)) for k,v in dict(input_ids=np.concatenate(ids), offsets=starts).items()}
+        elif ids is not None: x = collate(ids, self.model.tokenizer.pad_token_id)
         else: x = self.model.preprocess([self.texts[i] for i in rows], prompt=self.prompt or None, **self.kw)
         cuda = self.model.device.type=='cuda'
         return {k: (v.pin_memory() if cuda else v).to(self.model.device, non_blocking=cuda) if torch.is_tensor(v) else v for k,
@@ -218,7 +222,7 @@ def encode_batches(
             continue
         done.append((b, v[:,:model.truncate_dim].float()))
         if len(done)==64: keep()
-        if tick: tick(len(b), int(x.lengths[b].sum()) if x.ids is not None else None)
+        if tick: tick(len(b), sum(len(x.ids[i]) for i in b) if x.ids is not None else None)
     if done or out is None: keep()
     model.train(was_training); return out
 

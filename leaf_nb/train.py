@@ -38,16 +38,18 @@ def _tables(student): return {id(m.weight) for m in student.modules() if isinsta
 def optimizers(
     student:SentenceTransformer, # What to train
     lr:float, # Peak rate
+    embedding_lr_scale:float=1., # Rate of word embeddings, in units of `lr`
     weight_decay:float=.01, # Of matrices; not of biases, norms and embeddings
-) -> list: # One or two optimizers
+) -> list: # One or two optimizers; a group's `lr_scale` multiplies the rate that a step sets
     "AdamW for the layers; on CPU SparseAdam for word embeddings, whose gradients are made sparse"
-    emb = [m for m in student.modules() if isinstance(m, nn.Embedding) and m.num_embeddings>5000] if student.device.type=='cpu' else []
-    for m in emb: m.sparse = True
-    rows = {id(m.weight) for m in emb}; rest = [p for p in student.parameters() if p.requires_grad and id(p) not in rows]
+    words = [m for m in student.modules() if isinstance(m, nn.Embedding) and m.num_embeddings>5000]; on_cpu = student.device.type=='cpu'
+    for m in words: m.sparse = on_cpu
+    rows = {id(m.weight) for m in words}; rest = [p for p in student.parameters() if p.requires_grad and id(p) not in rows]
     tables = _tables(student); decays = lambda p: p.ndim>1 and id(p) not in tables
+    table = [dict(params=[m.weight for m in words], lr=lr*embedding_lr_scale, lr_scale=embedding_lr_scale)] if words else []
     groups = [dict(params=[p for p in rest if decays(p)], weight_decay=weight_decay),
-        dict(params=[p for p in rest if not decays(p)], weight_decay=0.)]
-    sparse = [torch.optim.SparseAdam([m.weight for m in emb], lr=lr, betas=(.9,.98))] if emb else []
+        dict(params=[p for p in rest if not decays(p)], weight_decay=0.), *(dict(g, weight_decay=0.) for g in table if not on_cpu)]
+    sparse = [torch.optim.SparseAdam(table, betas=(.9,.98))] if table and on_cpu else []
     return [torch.optim.AdamW(groups, lr=lr, betas=(.9,.98), fused=True), *sparse]
 
 # %% ../nbs/08_train.ipynb #33caf315
@@ -119,6 +121,7 @@ class Trainer:
         loss:str='l2', # Or a function of two tensors
         lr:float=5e-4, # Peak rate
         precision:str='fp32', # 'bf16' or 'fp32'
+        embedding_lr_scale:float=10., # Rate of word embeddings, in units of `lr`
         micro_bs:int|None=None, # Texts at once on a device; None: all of its share
         acc:Accelerator|None=None, # Of several processes
     ):
@@ -136,7 +139,7 @@ class Trainer:
 
     def reset(self):
         "New optimizers"
-        self.opts = optimizers(self.student, self.lr)
+        self.opts = optimizers(self.student, self.lr, self.embedding_lr_scale)
         tables = _tables(self.student) # all but these are clipped
         self.params = [p for o in self.opts for g in o.param_groups for p in g['params'] if id(p) not in tables]
 
@@ -180,7 +183,7 @@ def halve(self:Trainer, e):
 def step(self:Trainer, rows, lr):
     "One gradient step on `rows`; returns the loss, raises `FloatingPointError` if it is not finite"
     for o in self.opts:
-        for g in o.param_groups: g['lr'] = lr
+        for g in o.param_groups: g['lr'] = lr*g.get('lr_scale', 1.)
     loss = None
     while loss is None:
         try: loss = self.backward(rows[self.rank::self.world], len(rows))
@@ -366,6 +369,7 @@ def distill(
     bs:int=32, # Texts a step, over all processes; LEAF's
     micro_bs:int|None=None, # Texts at once on a device; None: all, and fewer if memory runs out
     lr:float|None=None, # Peak rate; None: `default_lr` of the steps
+    embedding_lr_scale:float=10., # Rate of word embeddings, in units of `lr`; LEAF: 1
     warmup:float=.1, # Share of steps
     cycles:int=1, # Times the rate falls; LEAF: 3, of 10 epochs
     floor:float=0., # Where it ends, as a share of `lr`; LEAF: 0.1
@@ -377,7 +381,7 @@ def distill(
     head:str='solved', # 'kept': go on with the student's own; 'none': a plain transformer, for equal widths
     n_solve:int=4000, # Texts on which head and layers are solved
     n_val:int=500, # Texts held out for the cosine, at most a tenth
-    n_units:int=30_000, # Static: words and phrases added to the vocabulary, at most
+    n_units:int=0, # Static: words and phrases added to the vocabulary, at most, see `mine`
     patience:int|None=None, # Stop after so many of 20 validations without a better cosine
     cache:str|Path|None=None, # Folder of teacher vectors; None: `out/vectors`
     device:str|None=None, # Where to train; None: where the teacher is, or the best there is for one that is no model
@@ -390,8 +394,9 @@ def distill(
     "Distil `teacher` into a small student by regression on its vectors (LEAF, arXiv 2509.12539). Raises `ValueError` for bad texts, settings or folders before anything is written, for vectors that do not follow from their texts before the first step"
     if precision not in (None,'bf16','fp32'):
         raise ValueError(f"precision: saw {precision!r}, wanted 'bf16', 'fp32', or None for what is fast here.")
-    check_numbers(dict(epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr, warmup=warmup, cycles=cycles, floor=floor,
-        max_length=max_length, n_solve=n_solve, n_val=n_val, n_units=n_units, patience=patience, save_every=save_every))
+    check_numbers(dict(epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr, embedding_lr_scale=embedding_lr_scale,
+        warmup=warmup, cycles=cycles, floor=floor, max_length=max_length, n_solve=n_solve, n_val=n_val, n_units=n_units,
+        patience=patience, save_every=save_every))
     counts,digest = count_texts(texts); get_loss(loss); check_weights(weights, counts)
     if sum(2 if n is None else n for n in counts.values())<2:
         raise ValueError("texts: saw one, wanted at least two, as one is held out; some thousands make a leaf.")
@@ -399,8 +404,9 @@ def distill(
     asked = (static_tokenizer if lookup else parse_student)(student, teacher); mute = lookup and not prompts # a mean cannot read a prompt
     prompts = {r: dict(p, student='') if mute else p for r,p in as_prompts(prompts, teacher.prompts).items()}
     s = dict(teacher=teacher.fingerprint(prompts), texts=digest, n_texts=counts, prompts=prompts,
-        student=_called(student), weights=weights, epochs=None if minutes else epochs, minutes=minutes, bs=bs, lr=lr, warmup=warmup,
-        cycles=cycles, floor=floor, max_length=_length(max_length, teacher.max_length, getattr(asked, 'max_seq_length', None)),
+        student=_called(student), weights=weights, epochs=None if minutes else epochs, minutes=minutes, bs=bs, lr=lr,
+        embedding_lr_scale=embedding_lr_scale, warmup=warmup, cycles=cycles, floor=floor,
+        max_length=_length(max_length, teacher.max_length, getattr(asked, 'max_seq_length', None)),
         loss=_called(loss), precision=precision, seed=seed, bias=bias, n_solve=n_solve, n_val=n_val, patience=patience)
     s |= (dict(n_units=n_units) if lookup else {}) | (dict(head=head) if head!='solved' else {})
     acc = accelerator(log_with=log_with, project_dir=out)
@@ -450,7 +456,7 @@ def _train(out, s, loss, cache, device, micro_bs, acc, log_with, save_every, pro
         tokens = tokenise(leaf, ds, out/'tokens.arrow', _own(s), s['max_length'], progress and acc.is_main_process)
     with for_training(leaf, used):
         t = Trainer(leaf, tokens, vectors, Batches(tokens.lengths, sources, _weights(s), s['bs'], s['seed']), val, loss,
-            precision=used, micro_bs=micro_bs, acc=acc)
+            precision=used, embedding_lr_scale=s['embedding_lr_scale'], micro_bs=micro_bs, acc=acc)
         if 'history' in state:
             t.done,t.history,t.losses = state['step'],state['history'],[torch.tensor(l) for l in state['losses']]
             load_optimizers(t.opts, tensors)
