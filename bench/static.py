@@ -3,7 +3,7 @@
 42,000 texts of LEAF_SHARED, the offline teacher, tables judged by asymmetric retention of nDCG@10 on scifact and documentation pairs. Beside ours: the same least squares with single entries as the prior (the prototype), and with our prior, at a strength that is halved again and again; and training as pyNIFE's
 documentation describes it (start from the teacher's vectors of the entries, cosine loss, batches of 128, warm-up and cosine decay, documents first, then queries at a lower rate; Adam on the rows a batch touches, which is faster than theirs, and the best of a grid of
 rates, found on the tasks themselves). Embedding the texts is the same for all and not counted; solving is, reading the vocabulary is reported.
-`python bench/static.py --out DIR`; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`."""
+`python bench/static.py --out DIR` goes on where it was stopped; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`."""
 import json, math, shutil, time
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, torch
@@ -53,7 +53,7 @@ def ours(teacher, texts, cache, judge, out, seeds):
     "Our tables: as they are by default, on several seeds, and with words and phrases"
     def one(n_units, seed=0):
         leaf = distill(teacher, texts, 'static', out if seed==n_units==0 else out.with_name(f'{out.name}-{n_units}-{seed}'), cache=cache,
-            n_units=n_units, max_length=MAX, seed=seed, overwrite=True)
+            n_units=n_units, max_length=MAX, seed=seed)
         made = {k: v for k,v in leaf.info['made'].items() if k!='cosines'}
         return dict(n_units=n_units, seed=seed, seconds=leaf.history.seconds.iloc[-1], reading=leaf.info['embedded_seconds'],
             **judge(leaf.model)) | made
