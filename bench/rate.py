@@ -34,7 +34,6 @@ def plot(rows, path):
 @call_parse
 def main(
     sizes:str='600,2400,9600', # Numbers of texts
-    more:str='600,2400,9600,38400', # The same, for the scales
     rates:str='5e-5,1e-4,2e-4,4e-4,8e-4', # Peak rates
     scales:str='1,3,10,30', # Rates of word embeddings, in units of the others
     seeds:int=2, # Choices of texts, and orders of training
@@ -42,12 +41,12 @@ def main(
     quick:bool=False, # The smallest size, two of each, one seed: only to see that the script works; nothing is saved
 ):
     "Prints a line a run; writes bench/results/rate.json and .png unless `quick`"
-    numbers = lambda s: [float(x) for x in s.split(',')]; sizes,more,rates,scales = map(numbers, (sizes,more,rates,scales))
-    if quick: sizes,more,rates,scales,seeds = sizes[:1],more[:1],rates[:2],scales[:2],1
+    numbers = lambda s: [float(x) for x in s.split(',')]; sizes,rates,scales = map(numbers, (sizes,rates,scales))
+    if quick: sizes,rates,scales,seeds = sizes[:1],rates[:2],scales[:2],1
     tmp = Path(tempfile.mkdtemp()); teacher,texts = as_teacher('offline', 128, 'cpu'),general_texts(200_000, 20_000)
     f = HERE/'results'/'rate.json'; res = json.loads(f.read_text()) if f.exists() else {}
     plan = dict(rates=[(int(n),s,dict(lr=r, embedding_lr_scale=1.)) for n in sizes for s in range(seeds) for r in rates],
-        scales=[(int(n),s,dict(embedding_lr_scale=x)) for n in more for s in range(seeds) for x in scales])
+        scales=[(int(n),s,dict(embedding_lr_scale=x)) for n in sizes for s in range(seeds) for x in scales])
     for k in part.split(','):
         begun,rows = time.perf_counter(),[]
         for i,(n,seed,kw) in enumerate(plan[k]):
