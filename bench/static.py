@@ -18,7 +18,7 @@ from leaf_nb.lookup import Lookup, save_lookup
 from leaf_nb.metrics import normalize
 from leaf_nb.static import Counts, entries, entry_features, fast_tokenizer, fit_prior, rarity, solve_table, static_model
 from leaf_nb.tasks import quality
-from leaf_nb.teacher import as_teacher, token_ids
+from leaf_nb.teacher import as_teacher, collate_bags, token_ids
 from leaf_nb.train import distill
 
 MAX = 128 # tokens a text
@@ -35,8 +35,7 @@ def nife(judge, tokenizer, ids, vectors, rows, vocab, phases, seconds, lr, seed=
             start,f = time.perf_counter(),(spent-begun)/(share*seconds)
             for g in opt.param_groups: g['lr'] = lr*part*(f/.1 if f<.1 else .1+.9*(1+math.cos(math.pi*(f-.1)/.9))/2)
             if len(order)<bs: order = rng.permutation(some_rows)
-            b,order = order[:bs],order[bs:]; some = [ids[i] for i in b]; ends = np.cumsum([len(i) for i in some])
-            out = bag(torch.from_numpy(np.concatenate(some).astype(np.int64)), torch.from_numpy(np.r_[0, ends[:-1]]))
+            b,order = order[:bs],order[bs:]; x = collate_bags([ids[i] for i in b]); out = bag(x['input_ids'], x['offsets'])
             (1-torch.cosine_similarity(out, t[b]).mean()).backward(); opt.step(); opt.zero_grad(); spent += time.perf_counter()-start
             if at and spent>=at[0]: at.pop(0); look()
         begun += share*seconds
@@ -147,7 +146,7 @@ def main(
     if {'ours','nife','prior'}<=res.keys(): # training is given the best that it was at any time and rate
         best = max([(m,seconds/8) for m in res['rates'].values()]+[(float(np.mean([p['mean'] for p in ps])),ps[0]['seconds'])
             for ps in zip(*(r['points'] for r in res['nife']))])
-        sooner = min(r['seconds'] for r in [res['prior'],*res['sizes'],*res['ours']] if r['mean']>=best[0])
+        sooner = min((r['seconds'] for r in [res['prior'],*res['sizes'],*res['ours']] if r['mean']>=best[0]), default=math.inf)
         res |= dict(nife_retention=best[0], nife_seconds=best[1], time_to_quality_ratio=round(seconds/sooner, 1),
             time_to_quality_ratio_to_its_best=round(best[1]/sooner, 1))
     if 'speed' in part: res |= sizes_and_speed(full, judge, out, beside, tasks[1].queries)

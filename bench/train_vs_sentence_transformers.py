@@ -69,7 +69,8 @@ def ours(tokens, vectors, start, clock, steps, lr=4e-4, precision=None, seed=0):
     "Our steps, from a start that is already solved (its time is on the clock)"
     student = start(); precision = precision or fast_precision('cpu'); n = np.arange(len(tokens))
     with for_training(student, precision):
-        t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [n], None, 32, seed), n[:100], lr=lr, precision=precision)
+        t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [n], None, 32, seed), n[:100], lr=lr, precision=precision,
+            embedding_lr_scale=1.) # one rate for all weights, as the others have
         clock.start = time.perf_counter()
         for i in range(steps): t.step(t.batches[i], lr_at(i, steps, lr)); t.done += 1; clock.tick(student)
     clock.tick(student, last=True)

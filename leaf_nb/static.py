@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from transformers import AutoTokenizer
 from .metrics import cosine, normalize
 from .student import Ridge
+from .teacher import collate_bags
 
 # %% ../nbs/06c_static.ipynb #846957f0
 def is_static(
@@ -221,8 +222,7 @@ def train_table(
         for i in range(per):
             b = order[i*bs:(i+1)*bs]; ids = [tokens[j] for j in b] if isinstance(tokens, list) else tokens[b]
             opt.param_groups[0]['lr'] = lr*(1-(k*per+i)/(passes*per))
-            starts = torch.from_numpy(np.cumsum([0, *map(len, ids[:-1])]))
-            out = bag(torch.from_numpy(np.concatenate(ids).astype(np.int64)), starts)
+            x = collate_bags(ids); out = bag(x['input_ids'], x['offsets'])
             loss(out, torch.from_numpy(np.asarray(vectors[b], np.float32))).mean().backward(); opt.step(); opt.zero_grad()
         yield bag.weight.detach().numpy(), (m.numpy(), v.numpy())
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MINILM', 'MINILM_SHA256', 'check_vectors', 'is_normalized', 'check_sha256', 'offline_teacher', 'token_batches',
-           'max_tokens', 'token_ids', 'collate', 'Tokenised', 'precision_of', 'fast_precision', 'autocast',
-           'encode_batches', 'encode', 'Teacher', 'hash_weights', 'describe_modules', 'own_prompts', 'from_model',
-           'from_callable', 'from_endpoint', 'from_array', 'as_teacher']
+           'max_tokens', 'token_ids', 'collate', 'collate_bags', 'Tokenised', 'precision_of', 'fast_precision',
+           'autocast', 'encode_batches', 'encode', 'Teacher', 'hash_weights', 'describe_modules', 'own_prompts',
+           'from_model', 'from_callable', 'from_endpoint', 'from_array', 'as_teacher']
 
 # %% ../nbs/02_teacher.ipynb #e8a5d9b6
 import hashlib
@@ -137,6 +137,13 @@ def collate(
     x = np.full(mask.shape, pad or 0, np.int64); x[mask] = np.concatenate(ids)
     return dict(input_ids=torch.from_numpy(x).to(device), attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device))
 
+def collate_bags(
+    ids:list[np.ndarray], # Token ids of the texts of a batch
+) -> dict: # input_ids: int64 [tokens]; offsets: int64 [b], where each text begins
+    "A batch as a table takes it: one text after another, nothing padded"
+    starts = np.cumsum([0, *map(len, ids[:-1])])
+    return dict(input_ids=torch.from_numpy(np.concatenate(ids).astype(np.int64)), offsets=torch.from_numpy(starts))
+
 # %% ../nbs/02_teacher.ipynb #83309d8e
 class Tokenised:
     "`n` texts on their way into `model`: token ids, or the texts themselves where only the model knows how"
@@ -158,9 +165,7 @@ class Tokenised:
     def features(self, rows):
         "What the model takes for these `rows`, on its device"
         ids = [self.ids[i] for i in rows] if self.ids is not None else None
-        if self.lookup:
-            starts = np.cumsum([0, *map(len, ids[:-1])])
-            x = {k: torch.from_numpy(v.astype(np.int64)) for k,v in dict(input_ids=np.concatenate(ids), offsets=starts).items()}
+        if self.lookup: x = collate_bags(ids)
         elif ids is not None: x = collate(ids, self.model.tokenizer.pad_token_id)
         else: x = self.model.preprocess([self.texts[i] for i in rows], prompt=self.prompt or None, **self.kw)
         cuda = self.model.device.type=='cuda'

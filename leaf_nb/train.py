@@ -46,10 +46,10 @@ def optimizers(
     for m in words: m.sparse = on_cpu
     rows = {id(m.weight) for m in words}; rest = [p for p in student.parameters() if p.requires_grad and id(p) not in rows]
     tables = _tables(student); decays = lambda p: p.ndim>1 and id(p) not in tables
-    table = [dict(params=[m.weight for m in words], lr=lr*embedding_lr_scale, lr_scale=embedding_lr_scale)] if words else []
+    table = [dict(params=[m.weight for m in words], lr_scale=embedding_lr_scale)] if words else []
     groups = [dict(params=[p for p in rest if decays(p)], weight_decay=weight_decay),
         dict(params=[p for p in rest if not decays(p)], weight_decay=0.), *(dict(g, weight_decay=0.) for g in table if not on_cpu)]
-    sparse = [torch.optim.SparseAdam(table, betas=(.9,.98))] if table and on_cpu else []
+    sparse = [torch.optim.SparseAdam(table, lr=lr, betas=(.9,.98))] if table and on_cpu else []
     return [torch.optim.AdamW(groups, lr=lr, betas=(.9,.98), fused=True), *sparse]
 
 # %% ../nbs/08_train.ipynb #33caf315
