@@ -196,8 +196,8 @@ def write(self:Job, plan, vectors):
         check_space(self.path, rows*(len(data)//len(plan.rows))) # now the width is known
         write_manifest(self.path, self.manifest) # a shard without a manifest would be taken for something else
     write_atomic(self.path/entry['file'], data); self.meter.bytes += data.size; self.parts.pop(plan.k, None)
-    self.manifest['shards'][plan.k:plan.k+1] = [entry]
-    self.manifest |= dict(dim=vectors.shape[1], complete=False); write_manifest(self.path, self.manifest)
+    again = plan.k<len(self.manifest['shards']); self.manifest['shards'][plan.k:plan.k+1] = [entry]
+    self.manifest |= dict(dim=vectors.shape[1], complete=self.manifest['complete'] and again); write_manifest(self.path, self.manifest)
 
 # %% ../nbs/03_cache.ipynb #b32594a9
 @patch

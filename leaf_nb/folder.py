@@ -108,7 +108,8 @@ class Leaf:
 
     def __repr__(self):
         h = (self.info.get('history') or [{}])[-1]; seen = [f'{k} {h[k]:.3f}' for k in self.watched[:1] if h.get(k) is not None]
-        return f"Leaf({str(self.path)!r}" + (f", {seen[0]} after {h['step']} steps)" if seen else ')')
+        unit = 'steps' if self.info.get('steps', 1) else 'passes' # over the texts of a lookup table
+        return f"Leaf({str(self.path)!r}" + (f", {seen[0]} after {h['step']} {unit})" if seen else ')')
 
 # %% ../nbs/07c_folder.ipynb #dc395a4f
 def load_leaf(
@@ -143,11 +144,12 @@ def open_run(
     out:Path, # Folder of the run, there or not
     settings:dict, # Plain values: all that the result depends on
     overwrite:bool=False, # Start anew
+    vectors:str='vectors', # What the folder of the teacher's vectors is called, if it is in `out`
 ) -> dict: # Contents of its `leaf.json`
     "What `out` says of a run with these settings, or is going to say; raises `ValueError` if it holds something else, or a run with other settings (listed)"
     f = out/'leaf.json'
     # vectors alone: a run that was stopped while embedding, and `embed` checks them
-    if not f.exists() and out.exists() and (other := {p.name for p in out.iterdir()}-{'vectors',*_claim}):
+    if not f.exists() and out.exists() and (other := {p.name for p in out.iterdir() if not p.name.startswith('.')}-{vectors,*_claim}):
         raise ValueError(f"{out} holds something else ({', '.join(sorted(other)[:3])}), wanted a new folder or a leaf. Choose another "
             "out=.")
     if overwrite and out.exists(): clear(out, f.name)

@@ -312,7 +312,7 @@ def solve_static(
     passes:int|None=None, # Over the rows, by `train_table`; None: so many that 320,000 texts are seen, and at most 16
     seed:int=0, # Of their order
     folder:str|Path|None=None, # Where stages are kept; None: nowhere
-    note=None, # Called with held-out vectors [len(val), dim] and the teacher's after each stage: a row of the history
+    note=None, # A row of the history of `(held-out vectors [len(val), dim], the teacher's, passes so far, seconds of earlier processes)`
     progress:bool=True, # Show a bar
 ) -> tuple[Tokenizer,np.ndarray,list,dict]: # The tokenizer, grown; float32 [size, dim]; the history; what was decided
     "The best table for these vectors: prior, units, passes. Raises `MemoryError` if it would not fit, `ValueError` for no rows; warns where the texts are too few for the vocabulary"
@@ -326,14 +326,15 @@ def solve_static(
             f"{'their own vectors speak' if len(known)>1 else 'little is known'}. Give more texts, or a smaller vocabulary.")
     passes = passes or min(16, max(1, round(320_000/len(rows)))); units = [u for u in units if u]
     state = _load_stage(folder); cosines,history = state.get('cosines', {}),state.get('history', [])
+    before_stop = history[-1].get('seconds', 0.) if history else 0.
     bar = tqdm(total=2+len(units)+passes, initial=2*('prior' in state)+state.get('done', 0), desc='solving', unit=' passes',
         disable=not progress)
-    def judge(tests, table, stage):
+    def judge(tests, table, stage, done=0):
         "Whether a table's held-out cosine is the best so far; noted, if that has not happened before a stop"
         before = max([*cosines.values()][:[*cosines].index(stage) if stage in cosines else None], default=-1)
         if stage not in cosines:
             out = np.concatenate([_dot(x, table) for *_,x in tests]); cosines[stage] = float(cosine(out, target).mean())
-            if cosines[stage]>before and note: history.append(note(out, target))
+            if cosines[stage]>before and note: history.append(note(out, target, done, before_stop))
         bar.set_postfix(cosine=f'{max(cosines.values()):.3f}'); return cosines[stage]>before
     def keep(**more): state.update(more, cosines=cosines, history=history); _save_stage(folder, state)
     if 'prior' not in state: state['prior'] = fit_prior(counts, vectors, entry_features(rare, *known), unit, tests, tick=bar.update)
@@ -346,7 +347,7 @@ def solve_static(
     for k,(last,adam) in enumerate(train_table(ids, vectors, rows, state.get('last', table), passes, unit=unit, seed=seed,
         done=state.get('done', 0), adam=(state['m'],state['v']) if 'm' in state else None), state.get('done', 0)+1):
         bar.update()
-        if judge(tests, last, f'pass {k}'): best = last.copy()
+        if judge(tests, last, f'pass {k}', k): best = last.copy()
         keep(done=k, last=last, best=best, m=adam[0], v=adam[1])
     bar.close()
     return tokenizer, best, history, dict(passes=passes, cosines={k: round(v, 4) for k,v in cosines.items()},

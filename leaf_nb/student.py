@@ -117,7 +117,7 @@ class Ridge:
         "The minimiser of `|HW + b - T|^2 + ridge * tr(H'H)/dim_in * |W - prior|^2`"
         mh,mt = (self.h/self.n, self.t/self.n) if bias else (np.zeros_like(self.h), np.zeros_like(self.t))
         g,c = self.hh-self.n*np.outer(mh, mh), self.ht-self.n*np.outer(mh, mt)
-        prior = np.zeros_like(c)+prior; c -= g@prior; mean = np.trace(g)/len(g)
+        prior = np.zeros_like(c)+prior; c -= g@prior; mean = np.trace(g)/len(g) or 1. # rows that are all alike
         if np.ndim(ridge)==0:
             try: ws = [prior+scipy.linalg.solve(g+ridge*mean*np.eye(len(g)), c, assume_a='pos')]
             except scipy.linalg.LinAlgError: return self.solve([ridge], bias, prior) # rounding made an eigenvalue negative: clipped there
@@ -139,7 +139,8 @@ def fit_head(
     "W_out by ridge regression toward zero or a multiple of `prior`; which, and how strongly, is chosen on held-out rows and then solved on all"
     n = max(1, int(len(h)*(1-held))); r = Ridge().add(h[:n], t[:n]); priors = [0.]
     if prior is not None: p = h[:n]@prior; priors.append(prior*(p*t[:n]).sum()/np.square(p).sum())
-    cos = {(i,k): cosine(h[n:]@w+b, t[n:]).mean() for i,p in enumerate(priors) for k,(w,b) in zip(ridges, r.solve(list(ridges), bias, p))}
+    at = slice(n if n<len(h) else 0, None) # a single row is all there is to choose by
+    cos = {(i,k): cosine(h[at]@w+b, t[at]).mean() for i,p in enumerate(priors) for k,(w,b) in zip(ridges, r.solve(list(ridges), bias, p))}
     i,k = max(cos, key=cos.get); (w,b), = r.add(h[n:], t[n:]).solve(k, bias, priors[i])
     return w, b, k, float(cos[i,k])
 
@@ -148,8 +149,9 @@ def states(
     texts:list[str], # n texts
     **kwargs, # Passed to `encode`
 ) -> np.ndarray: # float32 [n, width]
-    "Pooled states: what the head sees"
-    body = [m for m in student if not isinstance(m, (Dense, Normalize))]
+    "Pooled states: what the head, the last Dense, sees"
+    every = list(student); at = max((i for i,m in enumerate(every) if isinstance(m, Dense)), default=None)
+    body = every[:at] if at is not None else [m for m in every if not isinstance(m, Normalize)]
     return encode(SentenceTransformer(modules=body, device=str(student.device)), texts, **kwargs)
 
 def solve_head(
@@ -157,8 +159,8 @@ def solve_head(
     h:np.ndarray, # [n, width] pooled states of some texts
     t:np.ndarray, # [n, dim] teacher vectors of the same texts
 ) -> float: # Held-out cosine to the teacher
-    "Replace W_out by the ridge solution, near what it was where that helps; nothing else changes"
-    lin = head_of(student).linear; w,b,_,cos = fit_head(h, t, lin.bias is not None, lin.weight.detach().cpu().numpy().T)
+    "Replace W_out by the ridge solution, near what it was where that helps, and let it be linear; nothing else changes"
+    head = head_of(student); head.activation_function = nn.Identity(); lin = head.linear; w,b,_,cos = fit_head(h, t, lin.bias is not None, lin.weight.detach().cpu().numpy().T)
     with torch.no_grad():
         lin.weight.copy_(torch.from_numpy(w.T))
         if lin.bias is not None: lin.bias.copy_(torch.from_numpy(b))

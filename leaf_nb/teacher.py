@@ -312,7 +312,9 @@ def describe_modules(
     "What happens to a text in `model`, apart from the weights"
     def named(m):
         if isinstance(m, Router): return f"Router({'; '.join(f'{k}: '+', '.join(map(named, route)) for k,route in m.sub_modules.items())})"
-        return f'{type(m).__name__}({m.pooling_mode})' if isinstance(m, Pooling) else type(m).__name__
+        act = type(getattr(m, 'activation_function', None)).__name__ # of a Dense
+        how = m.pooling_mode if isinstance(m, Pooling) else act if act not in ('NoneType','Identity') else ''
+        return type(m).__name__+(f'({how})' if how else '')
     return [named(m) for m in model] + ([f'first {model.truncate_dim}'] if model.truncate_dim else [])
 
 def own_prompts(
@@ -399,7 +401,7 @@ def _load(name, device, **kw):
     if Path(name).is_dir(): name = str(Path(name).resolve()) # remembered, and found from another folder
     try: model = SentenceTransformer(name, device=device)
     except torch.OutOfMemoryError as e: raise MemoryError(f"{name!r} does not fit into memory ({e}). Type device='cpu'.") from e
-    except (OSError, RuntimeError) as e:
+    except (OSError, RuntimeError, ValueError) as e:
         raise FileNotFoundError(f"No model {name!r}: neither a folder here nor loadable from the hub ({str(e).splitlines()[0]}). For the "
             "offline default write 'offline'.") from e
     return from_model(model, name, **kw)
