@@ -24,7 +24,7 @@ from .evaluate import teacher_of
 from .folder import Leaf, _opt_tensors, load_leaf, load_optimizers
 from .losses import cosine_loss
 from .metrics import normalize
-from .store import claim, clear, differences, staged, write_atomic
+from .store import checksum, claim, clear, differences, staged, write_atomic
 from .student import find_layers
 from .task_losses import cosent, gor, info_nce, info_nce_two_way, matryoshka, relational, score_distill
 from .teacher import as_teacher, autocast, collate, fast_precision, hash_weights, max_tokens, own_prompts, token_ids
@@ -158,9 +158,14 @@ class Part:
         if 'label' in self.table:
             self.t,self.y,self.of,self.anchors = labels_of(self.table) # rows that are no anchors are negatives
             self.members = {c: np.flatnonzero(self.y==c) for c in np.unique(self.y)}
+        else: self.codes = pd.factorize(pd.concat([self.table[c] for c in self.texts]))[0].reshape(len(self.texts), -1)
 
     def same(self, rows, labels):
         "Bool [n, n+n*m]: candidates of a step, positives then negatives row by row, that are no negatives of an anchor"
+        if labels is None: # what stands beside this query anywhere in the step, or is the query itself
+            k = [c[r] for c,r in zip(self.codes, rows)]; c = np.concatenate([k[1], np.transpose(k[2:]).ravel()])
+            own = (k[0][:,None]==k[0]).astype(np.float32)@(k[1][:,None]==c).astype(np.float32)
+            return torch.from_numpy((own>0)|(k[0][:,None]==c))
         c = np.concatenate([rows[1], np.transpose(rows[2:]).ravel()]).astype(int); out = self.of[self.t[c]][:,labels].T
         out[:,:len(labels)] |= self.of[self.t[rows[0]]][:,labels]; return torch.from_numpy(out) # the anchor may carry the positive's label
 
@@ -193,7 +198,7 @@ def components(
     t = lambda k,i: torch.from_numpy(part.targets[k][min(i, len(part.targets[k])-1)][rows[i]]).to(device, torch.float32)
     if 'score' in part.table: return dict(cosent=at(cosent)(z[0], z[1], torch.tensor(part.table.score.to_numpy()[rows[0]], device=device)))
     if on('infonce'):
-        f = info_nce if labels is None else info_nce_two_way; same = None if labels is None else part.same(rows, labels)
+        f = info_nce if labels is None else info_nce_two_way; same = part.same(rows, labels)
         res['infonce'] = at(lambda a,b,*n: f(a, b, *n, tau=tau, same=same))(z[0], z[1], *([torch.stack(z[2:], 1)] if z[2:] else []))
     goal,mean = _cut if psi is _same else (lambda x,n: x),lambda f: sum(f(n) for n in (dims or [None]))/max(1, len(dims))
     if on('scores'):
@@ -322,8 +327,9 @@ def _save_run(run, folder):
 
 def _load_run(run, folder):
     "Continue where a run was saved, if it was"
-    folder = next((d for d in (folder.with_name(folder.name+'-next'), folder) if (d/'state.json').exists()), None) # the newer is whole
-    if folder is None: return
+    new = folder.with_name(folder.name+'-next')
+    if (new/'state.json').exists(): shutil.rmtree(folder, ignore_errors=True); new.rename(folder) # it is whole: finish the move
+    if not (folder/'state.json').exists(): return
     s,w = json.loads((folder/'state.json').read_text()),load_file(folder/'adapter.safetensors')
     run.done,run.history,run.sums = s['done'],s['history'],s['sums']; run.restore(w)
     run.early = {k.removeprefix('early.'): v for k,v in w.items() if k.startswith('early.')} or None
@@ -344,7 +350,11 @@ def train_adapter(
         disable=not progress) as bar:
         if not run.history: bar.set_postfix(run.note(0.))
         while run.done<run.steps:
-            run.step(); bar.update()
+            try: run.step(); bar.update()
+            except torch.OutOfMemoryError as e:
+                p = pick(run.parts, run.done, run.seed)[0]
+                raise MemoryError(f"Step {run.done} does not fit into memory ({e}). Lower bs=, now {p.bs}, or max_length=, now "
+                    f"{p.max_length}.") from e
             if run.done==early: run.early = run.weights_now()
             if run.done in marks: bar.set_postfix(run.note(time.perf_counter()-begun))
             if save and time.perf_counter()-saved>every: save(run); saved = time.perf_counter()
@@ -411,12 +421,18 @@ def check_settings(
     for k,low in dict(steps=1, bs=2, r=1, mine=0, n_val=1, negatives=0).items():
         if (v := min([d[k] for d in (s, *(s['settings'] or {}).values()) if k in d], default=low))<low:
             raise ValueError(f"{k}: saw {v}, wanted at least {low}.")
+    for k in ('lr','tau','alpha','weight'):
+        if bad := [d[k] for d in (s, *(s['settings'] or {}).values()) if k in d and not d[k]>0]:
+            raise ValueError(f"{k}: saw {bad[0]}, wanted a number above 0.")
     if s['mine'] and (s['task']!='retrieval' or any(c.startswith('negative') for d in tables.values() for c in d)):
         raise ValueError(f"mine: saw {s['mine']} for {s['task']} with {', '.join(next(iter(tables.values())))}, wanted 0, or retrieval "
             "with query and document alone: hard negatives are looked for where none are given.")
     for n,d in tables.items():
         if not all(v>=0 for v in w.values()) or not (w.get('cosent', 1) if 'score' in d else sum(v for k,v in w.items() if k!='cosent')):
             raise ValueError(f"weights: saw {w}, wanted numbers of at least 0, and one above for {n} ({', '.join(d)}).")
+    if s['instruction'] and not (any(w.get(k) for k in ('distill','scores')) and any('score' not in d for d in tables.values())):
+        raise ValueError(f"instruction: saw {s['instruction']}, wanted none: no component of {w} asks the teacher about these data. Leave "
+            "it out.")
     if bad := [d for d in s['dims'] if not 0<d<=model.get_embedding_dimension()]:
         raise ValueError(f"dims: saw {bad[0]}, wanted 1 to {model.get_embedding_dimension()}, the base's width.")
     if s['theta'] is not None: check_theta(model, s['theta'])
@@ -546,7 +562,7 @@ def adapt(
     instruction:str|dict|None=None, # Of the teacher, before queries (retrieval) or texts, or a dict by role; None: the task's
     steps:int=500, # Gradient steps
     bs:int=64, # Rows a step
-    lr:float|None=None, # Peak rate; None: twice the paper's (`KINDS`), at least 1e-4, as it takes 20 to 60 times the steps
+    lr:float|None=None, # Peak rate; None: twice the paper's (`KINDS`), at least 1e-4, as the paper takes many times as many steps
     max_length:int=128, # Tokens a text
     settings:dict|None=None, # name -> dict(bs=, max_length=, weight=) of one of several data sets; negatives= of labelled ones
     weights:dict|None=None, # Loss component -> weight: infonce, distill, gor, relational, scores, cosent; None: the paper's
@@ -559,7 +575,7 @@ def adapt(
     alpha:float=32, # Scale
     n_val:int=200, # Rows held out of each data set, at most a fifth
     seed:int=0, # Of everything
-    precision:str|None=None, # 'bf16' or 'fp32'; None: what is fast here
+    precision:str|None=None, # 'bf16' or 'fp32'; None: as the adapter there was begun, else what is fast here
     cache:str|Path|None=None, # Folder of teacher vectors; None: in the run's own
     save_every:float=60., # Seconds between checkpoints
     overwrite:bool=False, # Train an adapter that is there anew
@@ -570,19 +586,20 @@ def adapt(
     if not re.fullmatch(r'[\w-]+', name):
         raise ValueError(f"name: saw {name!r}, wanted letters, digits, - and _: it becomes a folder and part of weights' names.")
     tables,leaf,folder = _datasets(data, task),base_of(leaf),out/'adapters'/name; told = instruction or kind.instruction
+    was = None if overwrite else _earlier(folder) # its precision goes on, whatever is fast on this machine
     s = dict(task=task, base=hash_weights(leaf.model),
-        data={n: [len(d), int(pd.util.hash_pandas_object(d.astype(str), index=False).sum()%2**53)] for n,d in tables.items()}, steps=steps,
-        bs=bs, lr=lr or max(1e-4, 2*kind.lr), max_length=max_length, settings=settings, weights=dict(kind.weights) | (weights or {}),
-        tau=tau or kind.tau, dims=list(dims), mine=mine, average=task=='retrieval' if average is None else average, theta=theta, r=r,
-        alpha=alpha, n_val=n_val, seed=seed, precision=precision or fast_precision(leaf.model.device),
+        data={n: [len(d), checksum(pd.util.hash_pandas_object(d.astype(str), index=False).to_numpy().tobytes())[:12]]
+            for n,d in tables.items()},
+        steps=steps, bs=bs, lr=lr or max(1e-4, 2*kind.lr), max_length=max_length, settings=settings,
+        weights=dict(kind.weights) | (weights or {}), tau=tau or kind.tau, dims=list(dims), mine=mine,
+        average=task=='retrieval' if average is None else average, theta=theta, r=r, alpha=alpha, n_val=n_val, seed=seed,
+        precision=precision or (was or {}).get('precision') or fast_precision(leaf.model.device),
         instruction={kind.roles[0]: told} if isinstance(told, str) else told, prompts=prompts)
     check_settings(leaf.model, tables, s); _check_out(out, s['base'])
-    if not overwrite:
-        if (was := _earlier(folder)) and (d := differences({k: was.get(k) for k in s}, json.loads(json.dumps(s)))):
-            raise ValueError(f"{folder} was begun with other settings. {'; '.join(d)}. Choose another name=, or overwrite=True to start "
-                "anew.")
-        if (folder/'adapter.json').exists(): # a run killed between its last two lines leaves its folder
-            shutil.rmtree(_unfinished(folder), ignore_errors=True); return load_leaf(folder)
+    if was and (d := differences({k: was.get(k) for k in s}, json.loads(json.dumps(s)))):
+        raise ValueError(f"{folder} was begun with other settings. {'; '.join(d)}. Choose another name=, or overwrite=True to start anew.")
+    if not overwrite and (folder/'adapter.json').exists(): # a run killed between its last two lines leaves its folder
+        shutil.rmtree(_unfinished(folder), ignore_errors=True); return load_leaf(folder)
     return _adapt(leaf, teacher, *_parts(leaf, tables, s), s, folder, overwrite, cache, save_every, progress)
 
 # %% ../nbs/11_adapt.ipynb #095957ec

@@ -401,7 +401,7 @@ def _run(
     table = plan(r, measure_rates() if first and (dry_run or scale=='full') and not part else None); say(plan_text(table))
     report = dict(plan=_records(table.reset_index(names='stage')))
     if first: _write_json(json, report) # also of a plan that does not fit
-    if not (out/'recipe.json').exists(): check_plan(table, out)
+    if overwrite or not (out/'recipe.json').exists(): check_plan(table, out)
     done = {} if dry_run else run(r, out, until=until, part=i, teacher=_as_server(r.teacher.name, model, key), resume=resume,
         overwrite=overwrite)
     judged = 'evaluate' in done.get('finished', ()); f = final_folder(r, out)
@@ -458,7 +458,7 @@ def run_demo(
     n_documents:int=10_000, # Documents of the task
     n_queries:int=2_500, # Queries of the task
     max_length:int=32, # Tokens a text
-    lr:float=3e-4, # Peak learning rate: a good start wants a low one
+    lr:float=None, # Peak learning rate; None: as `distill`
     packages:tuple=(), # Packages to learn from; none: `demo_packages`
     held:tuple=(), # Packages of the task; none: `held_out`
     n_workers:int=0, # Processes that read the documentation
@@ -472,7 +472,7 @@ def run_demo(
     from leaf_nb.teacher import as_teacher
     from leaf_nb.texts import doc_corpus
     from leaf_nb.train import distill
-    resumed = out.exists() and not overwrite; kw = dict(train=packages, test=held) if packages else {}
+    resumed = out.exists() and not overwrite; kw = {k: v for k,v in dict(train=packages, test=held).items() if v}
     train,pairs = doc_corpus(n_documents=n_documents, n_queries=n_queries, seed=seed, n_workers=n_workers, **kw)
     task = task_from_pairs(pairs, 'documentation'); teacher = as_teacher('offline', max_length, 'cpu')
     opening = (train.title+': '+train.text).str.split().str[:20].str.join(' ')
@@ -484,8 +484,8 @@ def run_demo(
     r |= dict(speedup=fast['leaf']/fast['teacher'], queries_per_second=fast,
         parameters={k: sum(p.numel() for p in m.parameters()) for k,m in (('teacher',teacher.model), ('leaf',leaf.model))},
         history=leaf.info['history'], prepared_seconds=leaf.info['prepared_seconds'])
-    r |= dict(settings={k: leaf.info[k] for k in ('student','bs','lr','max_length','loss','seed','steps',
-        'n_texts')} | dict(layers=leaf.info['made']['layers']), machine=machine() | dict(
+    r |= dict(settings={k: leaf.info[k] for k in ('student','bs','embedding_lr_scale','max_length','loss','seed','steps',
+        'n_texts')} | dict(lr=leaf.info['used_lr'], layers=leaf.info['made']['layers']), machine=machine() | dict(
         python=platform.python_version(), torch=torch.__version__,
         sentence_transformers=version('sentence-transformers')))
     _plots(out, leaf, r); r['seconds'],r['resumed'] = _process_seconds(),resumed; _write_json(out/'report.json', r)

@@ -82,6 +82,7 @@ class Cost:
     ):
         self.recipe,self.rates,self.t = recipe,rates,sized(recipe.teacher); self.s = sized(recipe.student, self.t)
         self.dim,self.load,self.limit = self.t.dim or self.t.width or 1024, 4e6*self.t.parameters, recipe.distill['max_length'] or 512
+        self.lower = {} # adapter -> address of the batch that needs its memory
 
     def hours(self, tokens, net, kind, times=1):
         "Of `tokens` through a model; not a number where nothing is known of it"
@@ -99,16 +100,16 @@ class Cost:
         return _row(n, tokens, 2*n*self.dim+size, self.load+3e8, self.hours(tokens, self.t, 'embed'))
 
 # %% ../nbs/13b_plan.ipynb #99703239
-def _at_once(d): return min(d.get('micro_bs') or d['bs'], d['bs'])
+def _at_once(d): bs = d.get('bs', 32); return min(d.get('micro_bs') or bs, bs)
 
 @patch
 def distill(self:Cost):
     d = self.recipe.distill; n,tokens,_ = _count([*self.recipe.texts.values()], self.limit)
     if 'static' in self.s.name:
         entries = 30_000+d.get('n_units', 0); return _row(n, tokens, 4*tokens+16*entries*self.dim, self.load+56*entries*self.dim)
-    times = d['steps']*d['bs']/max(n, 1) if 'steps' in d else d.get('epochs', 1)
+    times = _nan if d.get('minutes') else d['steps']*d.get('bs', 32)/max(n, 1) if d.get('steps') else d.get('epochs', 1)
     return _row(n*times, tokens*times, 4*tokens+36e6*self.s.parameters, self.held(_at_once(d), self.limit),
-        self.hours(tokens*times, self.s, 'train', 3))
+        d['minutes']/60 if d.get('minutes') else self.hours(tokens*times, self.s, 'train', 3))
 
 @patch
 def long(self:Cost):
@@ -123,22 +124,23 @@ def adapter(self:Cost, task):
     n,tokens,_ = _count(data, a['max_length']); cols = {k: len(s.gives) if asks else 9 for k,s in a['data'].items()}
     parts = {k: a | (a.get('settings') or {}).get(k, {}) for k in cols}
     mean,seen = tokens/max(n, 1),a['steps']*a['bs']*max(cols.values())
-    most = max(self.held(p['bs']*cols[k], p['max_length']) for k,p in parts.items())
-    return _row(seen, seen*mean, 2*n*self.dim*asks+36e6, most,
+    most = {k: self.held(p['bs']*cols[k], p['max_length']) for k,p in parts.items()}; k = max(most, key=most.get)
+    self.lower[task] = f"adapters.{task}.{f'settings.{k}.' if 'bs' in (a.get('settings') or {}).get(k, {}) else ''}bs"
+    return _row(seen, seen*mean, 2*n*self.dim*asks+36e6, most[k],
         self.hours(tokens*asks, self.t, 'embed')+self.hours(seen*mean, self.s, 'train', 2))
 
 # %% ../nbs/13b_plan.ipynb #9170666d
 def plan(
     recipe:Recipe, # With its files given
     rates:dict|None=None, # From `measure_rates`; None: no hours
-) -> pd.DataFrame: # Rows by stage: texts, tokens, disk, memory (bytes), hours; `.attrs['device']`
-    "What each stage reads, writes, holds and takes: an estimate. Hours are missing for a model of which only the name is known, for what is solved, and for evaluation, whose disk is not counted either"
+) -> pd.DataFrame: # Rows by stage: texts, tokens, disk, memory (bytes), hours; `.attrs`: device, and lower, the addresses for `check_plan`
+    "What each stage reads, writes, holds and takes: an estimate. Hours are missing for a model of which only the name is known, for a lookup table, and for evaluation, whose disk is not counted either"
     c = Cost(recipe, rates); rows = dict(texts=c.texts(), embed=c.embed(), distill=c.distill())
     if recipe.long: rows['long'] = c.long()
     rows |= {t: c.adapter(t) for t in recipe.adapters}
     copy = 0 if recipe.adapters else 4e6*(c.s.parameters+c.t.parameters) # leaf and teacher as a pair
     table = pd.DataFrame(rows | dict(evaluate=_row(disk=_nan, memory=c.load), card=_row(disk=copy, memory=c.load))).T
-    table.attrs['device'] = rates['device'] if rates else None; return table
+    table.attrs |= dict(device=rates['device'] if rates else None, lower=c.lower); return table
 
 def _unit(x):
     k,p = next(((k,p) for k,p in ((1e12,'T'),(1e9,'G'),(1e6,'M'),(1e3,'k')) if x>=k), (1,''))
@@ -167,7 +169,7 @@ def check_plan(
     free = free or (torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available)
     k,need = table.memory.idxmax(),table.memory.max()
     if need<=free: return
-    at = dict(distill='distill.micro_bs', long='long.micro_bs').get(k, f'adapters.{k}.bs')
+    at = table.attrs['lower'].get(k, f'{k}.micro_bs') # of adapters; distill and long
     what = 'Choose a smaller teacher' if k in ('texts','embed','evaluate','card') else f'Lower what goes through at once: --set {at}=8'
     raise MemoryError(f"The stage {k!r} needs about {need/2**30:.1f} GiB of memory, {free/2**30:.1f} are free. {what}; or take a larger "
         "machine.")

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['UNKNOWN', 'CHECKED', 'LEAF_TEXTS', 'LEAF_OPEN', 'BEIR', 'MINILM_L6', 'ARCTIC', 'LEAF_IR', 'LEAF_MT', 'JINA_TEXTS',
            'JINA_LONG', 'JINA_TASKS', 'JINA_OPEN', 'JINA_SMALL', 'JINA_NANO', 'STATIC', 'MY_DOMAIN', 'RECIPES',
-           'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'change', 'columns_in', 'with_file', 'given',
-           'tiny', 'as_recipe']
+           'LISTED', 'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'change', 'columns_in', 'with_file',
+           'given', 'tiny', 'as_recipe']
 
 # %% ../nbs/13_recipes.ipynb #f4d76f94
-import inspect, json
+import inspect, json, re
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 import pandas as pd
+from fastcore.basics import listify
 from .store import checksum
 from .texts import read_table
 from .train import distill
@@ -199,8 +200,9 @@ JINA_NANO = replace(JINA_SMALL, name='jina-v5-nano', about='Task adapters on Eur
 STATIC = Recipe('static', 'A table of words instead of a model, in the space of arctic-embed-m-v1.5: queries without a GPU', ARCTIC,
     Net('static', stand_in='random:static'), {k: replace(LEAF_TEXTS[k], n=min(n, LEAF_TEXTS[k].n)) for k,n in
         dict(fineweb=500_000, vocabulary=30_522, definitions=479_000, msmarco=502_000, amazon=300_000, trivia=73_000).items()},
-    dict(max_length=512, loss='l2'), {r: dict(teacher=p, student='') for r,p in LEAF_IR.prompts.items()},
-    tasks=('NanoBEIR',), facts='none: no paper trains one like this. pyNIFE aligns static tables to a teacher by gradients',
+    dict(max_length=512), {r: dict(teacher=p, student='') for r,p in LEAF_IR.prompts.items()},
+    tasks=('NanoBEIR',),
+    facts='none: no paper trains one like this, a solved prior and a few passes. pyNIFE begins at the vectors of the entries',
     open_points=("Which texts and how many: open. LEAF's, fewer of the long ones.",))
 
 MY_DOMAIN = Recipe('my-domain', 'Your documents, your teacher: two of its layers, solved and trained',
@@ -239,6 +241,8 @@ def _paths(d, at=''):
         yield at+k
         if isinstance(v, dict): yield from _paths(v, f'{at}{k}.')
 
+_LENGTHS = ('steps','epochs','minutes') # Of `distill`: one of them
+
 def change(
     recipe:Recipe, # Not changed
     changes:dict, # address -> value: `{'distill.bs': 16, 'texts.fineweb.n': 1000}`
@@ -248,14 +252,20 @@ def change(
     for key,v in changes.items():
         *path,last = key.split('.'); at = d
         for p in path: at = at.get(p) if isinstance(at, dict) else None
-        if not isinstance(at, dict) or last not in at and not (path==['distill'] and last in inspect.signature(distill).parameters):
+        known = isinstance(at, dict) and (last in at or path==['distill'] and last in ('steps', *inspect.signature(distill).parameters))
+        if not known:
             near = get_close_matches(key, [*_paths(d)], 3, .4)
             raise ValueError(f"set: saw {key!r}, wanted an address in the recipe{', such as '+', '.join(near) if near else ''}.")
-        at[last] = tuple(int(x) if x.strip().isdigit() else x for x in v.split(',')) if isinstance(at.get(last),
-            tuple) and isinstance(v, str) else v
+        if path==['distill'] and last in _LENGTHS and v is not None: [at.pop(k, None) for k in _LENGTHS]
+        if isinstance(at.get(last), tuple):
+            v = tuple(int(x) if str(x).strip().isdigit() else x
+                for x in (re.split(r',\s*(?![^(]*\))', v) if isinstance(v, str) else listify(v)))
+        at[last] = v
     return _build(d)
 
 # %% ../nbs/13_recipes.ipynb #ff7cad04
+LISTED = ('label','negative') # A list of them in one row is a row for each
+
 def columns_in(
     table, # With columns
     source:Source, # Of which it takes the place
@@ -273,7 +283,10 @@ def with_file(
     file, # .txt, .jsonl[.gz] or .parquet
 ) -> Source: # With rows and tokens counted
     "A file in the place of a data set. Raises as `read_table` and `columns_in` do"
-    d = read_table(file); w = columns_in(d, source, str(file))
+    d = read_table(file)
+    if not len(d): raise ValueError(f"{file} is empty: saw 0 rows, wanted at least one.")
+    w = columns_in(d, source, str(file))
+    for g,c in zip(source.gives, w): d = d.explode(c) if g in LISTED and c in d else d
     text = d[[c for x in w for c in x.split('+') if c not in ('score','label')]].head(1000).astype(str)
     return replace(source, hub=str(Path(file).resolve()), columns=w, n=min(len(d), source.n or len(d)), config=None, split='train',
         tokens=max(1, round(1.3*text.map(lambda t: len(t.split())).to_numpy().mean())))
@@ -312,7 +325,7 @@ def tiny(
     return replace(recipe, teacher=MY_DOMAIN.teacher, student=s, texts=few(recipe.texts),
         distill=d | dict(bs=16, max_length=24, n_solve=200) | (dict(steps=6) if 'steps' in d else dict(epochs=d.get('cycles', 1))),
         long=l and l | dict(data=few(l['data']), steps=3, bs=8, max_length=64, words=40),
-        adapters={t: a | dict(data=few(a['data']), steps=4, bs=8, max_length=24) | (dict(settings={k: s | dict(bs=4, max_length=48)
+        adapters={t: a | dict(data=few(a['data']), steps=2, bs=8, max_length=24) | (dict(settings={k: s | dict(bs=4, max_length=48)
             for k,s in a['settings'].items()}) if 'settings' in a else {}) for t,a in recipe.adapters.items()},
         dims=tuple(x for x in recipe.dims if x<=64), tasks=recipe.tasks if recipe.tasks==('made',) else ('stand-in',))
 
@@ -330,5 +343,7 @@ def as_recipe(
     "A recipe by name, as one wants it. Raises `ValueError` for a name, scale, address or file that does not fit"
     if scale not in ('full','tiny'): raise ValueError(f"scale: saw {scale!r}, wanted 'full' or 'tiny'.")
     r = get_recipe(name); r = tiny(r) if scale=='tiny' else r
-    other = {k: Net(v) for k,v in dict(teacher=teacher, student=student).items() if v} | (dict(tasks=tuple(tasks)) if tasks else {})
+    other = (dict(teacher=Net(teacher)) if teacher else {}) | (dict(tasks=tuple(tasks)) if tasks else {})
+    if student: # a backbone pools as the recipe's does; a part of the teacher, or a table, as it is
+        other['student'] = Net(student, pooling='mean' if student.startswith(('prune','static')) else r.student.pooling)
     return given(change(replace(r, **other), changes or {}), files or {})

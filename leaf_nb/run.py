@@ -28,7 +28,7 @@ from .evaluate import evaluate
 from .export import asymmetric, save_whole
 from .folder import load_leaf
 from .queries import queries_from, spans
-from .recipes import Net, Recipe, Source, columns_in
+from .recipes import LISTED, Net, Recipe, Source, columns_in
 from .scale import launched_part, merge, merge_finished
 from .solve import parse_student
 from .static import entries, fast_tokenizer, is_static, static_tokenizer
@@ -60,11 +60,16 @@ def _value(row, column):
     v = [' '.join(map(str, x)) if isinstance(x, (list,np.ndarray)) else x for x in (row[c] for c in column.split('+'))]
     return v[0] if len(v)==1 else ': '.join(str(x) for x in v if x)
 
+def _each(row, gives, columns):
+    "What a row gives: a record for each of its labels or negatives, where it has a list of them"
+    c = next((c for g,c in zip(gives, columns) if g in LISTED and isinstance(row.get(c), (list,np.ndarray))), None)
+    for r in ({**row, c: v} for v in row[c]) if c else [row]: yield {g: _value(r, x) for g,x in zip(gives, columns)}
+
 def records(
     source:Source, # Where from
     documents=(), # For 'made:WAY'
 ): # Iterator of dicts by what the source gives
-    "The rows of a source, one by one. Raises `ValueError` for columns that are not there, whatever the hub raises for a set that cannot be had"
+    "The rows of a source, one by one, and one for each of several labels or negatives. Raises `ValueError` for columns that are not there, whatever the hub raises for a set that cannot be had"
     kind,_,rest = source.hub.partition(':'); g = source.gives
     if kind=='made': return ({g[0]: q} for q in queries_from(list(documents), rest))
     if kind=='tokenizer': return ({g[0]: t} for t in entries(fast_tokenizer(AutoTokenizer.from_pretrained(rest))))
@@ -76,7 +81,7 @@ def records(
         parts = [load_dataset(source.hub, source.config, split=p, streaming=True) for p in source.split.split('+')]
         rows,seen = (r for p in parts for r in p),parts[0].column_names
         cols = columns_in(seen, source, source.hub) if seen else source.columns
-    return ({k: _value(r, c) for k,c in zip(g, cols)} for r in rows)
+    return (x for r in rows for x in _each(r, g, cols))
 
 # %% ../nbs/13c_run.ipynb #8534e631
 def write_source(
@@ -91,7 +96,7 @@ def write_source(
     kinds = Features({g: Value('float64' if g=='score' else 'string') for g in source.gives})
     with ArrowWriter(path=str(new), features=kinds, writer_batch_size=1000) as w:
         try:
-            full = (r for r in records(source, documents) if all(g=='score' or r[g] is not None and str(r[g]).strip() for g in source.gives))
+            full = (r for r in records(source, documents) if all(r[g] is not None and str(r[g]).strip() for g in source.gives))
             for n,r in enumerate(islice(full, source.n), 1): w.write({g: v if g=='score' else str(v) for g,v in r.items()})
         except Exception as e: # whatever a hub, a network or a set's own reader raises
             new.unlink(missing_ok=True)
@@ -188,7 +193,7 @@ class Run:
     def call(self, texts, steps=None, **d):
         "Arguments of `distill`, `steps` turned into epochs"
         n = sum(map(len, texts.values())); d = dict(prompts=self.recipe.prompts, device=self.device, progress=self.progress) | d
-        return d | (dict(epochs=steps/math.ceil((n-n_held(n, d.get('n_val', 500)))/d['bs'])) if steps else {})
+        return d | (dict(epochs=steps/math.ceil((n-n_held(n, d.get('n_val', 500)))/d.get('bs', 32))) if steps else {})
 
 # %% ../nbs/13c_run.ipynb #21189c28
 @patch
@@ -196,6 +201,7 @@ def do_texts(self:Run):
     "Rows of every source, as files"
     for k,s in sorted(self.recipe.sources.items(), key=lambda x: x[1].hub.startswith('made:')): # those made of the others last
         write_source(k, s, self.out/'texts'/f'{k}.arrow', self.documents() if s.hub.startswith('made:') else ())
+    if 'made' in self.recipe.tasks: made_task(self.documents()[:20_000]) # or it is said after the training
 
 @patch
 def do_embed(self:Run):
@@ -248,8 +254,9 @@ def made_task(
     documents:list, # n texts
     n:int=500, # Queries, at most
 ) -> Task:
-    "Find each document by its most telling phrase"
+    "Find each document by its most telling phrase. Raises `ValueError` if none has one, as where no blanks are between words"
     found = [(s[0], i) for i,s in enumerate(spans(documents[:n], 1)) if s and len(s[0].split())>1]
+    if not found: raise ValueError('made: no document gives a phrase of two words. Give a task of your own: --task PATH')
     return Task('made of your documents', documents, [q for q,_ in found], [{i: 1} for _,i in found])
 
 @patch
@@ -261,7 +268,7 @@ def judged_on(self:Run):
             yield task_from_pairs(_documentation()[1], 'documentation')
             if not self.recipe.adapters: continue
             yield STS('pairs', *stand_in(('sentence1','sentence2','score'), True).to_dict('list').values())
-            yield from labelled_tasks(stand_in(('text','label'), True), name='packages')
+            yield from labelled_tasks(stand_in(('text','label'), True).groupby('label').head(15), name='packages')
         else: yield from as_tasks(t)
 
 @patch
@@ -345,6 +352,7 @@ def run(
     if recipe.adapters: need_peft()
     for t in () if until or part else {*recipe.tasks}-{'made','stand-in'}: as_tasks(t) # names and folders, not yet data
     if part and overwrite: raise ValueError('overwrite: a part of the vectors starts nothing anew. Leave out --part or --overwrite.')
+    if resume and overwrite: raise ValueError('overwrite: starts anew, resume: goes on. Leave out --resume or --overwrite.')
     acc = accelerator()
     with ExitStack() as held:
         with acc.main_process_first():

@@ -42,7 +42,7 @@ def check_texts(
     return res
 
 # %% ../nbs/01_texts.ipynb #b0e0e3ea
-_as_written = dict(lines=True, dtype=False) # or an id of "0012" becomes 12
+_as_written = dict(lines=True, dtype=False, encoding='utf-8-sig') # or an id of "0012" becomes 12, and a mark of Windows an error
 if tuple(map(int, pd.__version__.split('.')[:2]))<(3,1): _as_written['convert_dates'] = False # later ones leave dates alone, too
 _readers = {'.txt': None, '.jsonl': lambda f: pd.read_json(f, **_as_written),
     '.jsonl.gz': lambda f: pd.read_json(f, compression='gzip', **_as_written), '.parquet': pd.read_parquet}
@@ -61,12 +61,13 @@ def read_table(
         raise ValueError(f"{path}: saw the ending {path.suffix!r}, wanted one of {', '.join(_readers)}. Convert it, or pass a list of "
             "strings.")
     try:
-        df = _readers[ext](path) if _readers[ext] else pd.DataFrame({'text': [l for l in path.read_text('utf-8').split('\n')
+        df = _readers[ext](path) if _readers[ext] else pd.DataFrame({'text': [l for l in path.read_text('utf-8-sig').split('\n')
             if l.strip()]})
     except UnicodeDecodeError as e:
         raise ValueError(f"{path}: saw the byte {e.object[e.start]:#04x} at position {e.start}, wanted UTF-8. Convert it: iconv -f latin1 "
             f"-t utf-8 {path.name} > utf8-{path.name}") from None
-    except ValueError as e: raise ValueError(f"{path}: not readable as {ext} ({e}). Wanted one JSON object a line.") from None
+    except ValueError as e:
+        raise ValueError(f"{path}: not readable as {ext} ({e}).{' Wanted one JSON object a line.' if 'jsonl' in ext else ''}") from None
     if missing := [c for c in columns if c not in df]:
         raise ValueError(f"{path}: no column {missing[0]!r}; it has {', '.join(map(repr, df.columns))}. Name one with column=, or rename "
             "it.")
