@@ -109,7 +109,7 @@ def _inherited(leaf):
 def _parts(model):
     "What a model is made of, in words"
     hf = getattr(model[0], 'auto_model', None)
-    if hf is None: return f"a table of {model[0].embedding.weight.shape[0]:,} words and phrases, and no layer"
+    if hf is None: return f"a table of {model[0].embedding.weight.shape[0]:,} entries, and no layer"
     return f"{hf.config.num_hidden_layers} layers of {type(hf).__name__}"
 
 # %% ../nbs/12b_card.ipynb #dbd8031d
@@ -126,7 +126,9 @@ def _again(leaf):
     "The calls that made a leaf, and its adapter if it is one's"
     i = _base(leaf); skip = ['teacher','texts','student','out','micro_bs'] # the last is what memory allowed
     if not any(p for sides in i.get('prompts', {}).values() for p in sides.values()): skip.append('prompts')
-    made = f"distill({i['teacher']['name']!r}, texts, {i['student']!r}, 'my-leaf'{_differing(distill, i, skip)})"
+    student,note = repr(i['student']),''
+    if i['student'].startswith('a SentenceTransformer'): student,note = 'student',f" # student: {i['student']}" # an object, described
+    made = f"distill({i['teacher']['name']!r}, texts, {student}, 'my-leaf'{_differing(distill, i, skip)}){note}"
     made = f"from leaf_nb.train import distill\n{made}"
     if i is leaf.info: return made
     s = leaf.info['settings']; more = _differing(adapt, s, ('leaf','task','data','out','teacher','cache'))
@@ -139,7 +141,9 @@ def _recipe(leaf):
     "Texts, steps, machine-independent facts"
     i = _base(leaf); h,s = (i.get('history') or [{}])[-1],leaf.info.get('settings')
     n = ', '.join(f"{v:,} {k}" for k,v in (i.get('n_texts') or {}).items() if v) or 'not recorded'
-    how = 'Its table solved by least squares, without gradients.' if not i.get('steps') else (f"{h['texts']:,} texts seen in "
+    solved = (f"A prior for every entry solved by least squares, then {p} pass{'es'*(p>1)} of gradients over the texts."
+        if (p := (i.get('made') or {}).get('passes')) else 'Solved by least squares.')
+    how = solved if not i.get('steps') else (f"{h['texts']:,} texts seen in "
         f"{i['steps']:,} steps, minimising {_LOSSES.get(i.get('loss'), i.get('loss'))} between the vectors of student and teacher (LEAF, "
         "arXiv 2509.12539).")
     near = f" Cosine to the teacher on held-out texts: {h['cosine']:.4f}." if 'cosine' in h else ''
@@ -149,7 +153,7 @@ def _recipe(leaf):
 
 def _quality(d, name):
     "The table of results, and how to read it"
-    if d is None: return f'Not measured yet. Type: `leaf evaluate {name} TASK`'
+    if d is None: return f'Not measured yet. Type: `leaf evaluate {name} TASK --out {name}`'
     n = {int(x) for x in d.get('max_length', pd.Series(dtype=float)).dropna()}
     return to_markdown(d)+("\n\n`asymmetric`: queries by the leaf, documents by the teacher. `standard`: both by the leaf. `keeps`: share "
         "of the teacher's score, with the 95% interval of a paired bootstrap over queries."
@@ -161,7 +165,8 @@ def _use(leaf, name, teacher, own):
     if 'task' in leaf.info: load = f"from leaf_nb.folder import load_leaf\nleaf = load_leaf({f'my-tasks/adapters/{name}'!r}).model"
     if not own and teacher['kind']=='model': load,there = f"{load}\nteacher = SentenceTransformer({teacher['name']!r})",'teacher'
     if not own and teacher['kind']!='model': there = None
-    docs = f"{there}.encode_document(['Compute the inverse of a square array.'])" if there else 'vectors'
+    p = leaf.info.get('prompts', {}).get('document', {}).get('teacher') if there=='teacher' else ''
+    docs = f"{there}.encode_document(['Compute the inverse of a square array.']{f', prompt={p!r}' if p else ''})" if there else 'vectors'
     return (f"from sentence_transformers import SentenceTransformer\n{load}\nscores = leaf.encode_query(['invert a matrix']) @ {docs}.T"
         +('' if there else f" # the vectors that {teacher['name']} gave"))
 
@@ -171,9 +176,10 @@ def _forms(leaf, name, own):
     return '\n'.join(f'- {what}: {how}' for what,how in {
         'Leaf and teacher as one model': None if own or 'task' in leaf.info else f'`leaf export {name} --router pair`; then '
             '`SentenceTransformer("pair")`, whose `encode_query` and `encode_document` go to the right one.',
-        'Without torch, from the table': f'`from leaf_nb.lookup import Lookup; Lookup({name!r}).encode(texts)`' if static else None,
+        'Without torch, from the table': f'`from leaf_nb.lookup import Lookup; Lookup({name!r}).encode(texts, "query")`' if static
+            else None,
         'One ONNX graph, from token ids to the vector': f'`leaf export {name} --onnx graph`; then `OnnxLeaf("graph").encode(texts)` of '
-            '`leaf_nb.export`, fifteen lines that need numpy, tokenizers and onnxruntime alone.'}.items() if how)
+            '`leaf_nb.export`, some twenty lines that need numpy, tokenizers and onnxruntime alone.'}.items() if how)
 
 # %% ../nbs/12b_card.ipynb #39285f28
 def model_card(

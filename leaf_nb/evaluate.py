@@ -121,9 +121,10 @@ def modes(
     return dict(teacher=(teacher,teacher), standard=(leaf,leaf), asymmetric=(leaf,teacher))
 
 def _kept(mode, leaf, teacher, seed=0):
-    "Retention in `mode` with its interval, from scores [n] of leaf and teacher"
-    r = paired_bootstrap(leaf, teacher, seed=seed)
-    return {f'retention_{mode}': float(r.value), f'{mode}_low': float(r.low), f'{mode}_high': float(r.high)}
+    "Retention in `mode` with its interval, from scores [n] of leaf and teacher; NaN where too few are above 0 for one"
+    try: value,low,high = paired_bootstrap(leaf, teacher, seed=seed)
+    except ValueError: value,low,high = np.mean(leaf)/full if (full := np.mean(teacher))>0 else np.nan,np.nan,np.nan
+    return {f'retention_{mode}': float(value), f'{mode}_low': float(low), f'{mode}_high': float(high)}
 
 def compare(
     task:Task, # With its judgements
@@ -135,11 +136,11 @@ def compare(
     "nDCG@k of teacher, standard and asymmetric; retention with a 95% interval by paired bootstrap over queries; which mode is better. Raises `ValueError` if widths differ"
     _width(leaf.queries, teacher.documents)
     per = {m: quality(task, q.queries, d.documents, k) for m,(q,d) in modes(teacher, leaf).items()}
-    d = paired_bootstrap(per['asymmetric'], per['standard'], stat='difference', seed=seed)
+    d = paired_bootstrap(per['asymmetric'], per['standard'], stat='difference', seed=seed) if len(task.queries)>1 else None
     kept = _kept('standard', per['standard'], per['teacher'], seed) | _kept('asymmetric', per['asymmetric'], per['teacher'], seed)
     return _row(task.name, 'Retrieval', f'nDCG@{k}', n_queries=len(task.queries), n_documents=len(task.documents),
         **{m: float(v.mean()) for m,v in per.items()}, **kept,
-        better='asymmetric' if d.low>0 else 'standard' if d.high<0 else 'not resolved')
+        better='asymmetric' if d and d.low>0 else 'standard' if d and d.high<0 else 'not resolved')
 
 # %% ../nbs/09_evaluate.ipynb #c2675410
 def check_aligned(
@@ -181,12 +182,15 @@ def compare_mteb(
     teacher:Embedder, # Of the teacher
     leaf:Embedder, # Of the leaf
     seed:int=0, # Of the bootstrap
+    name:str='leaf', # What to call it
 ) -> dict: # One row of a table
-    "mteb's main score of teacher, standard and asymmetric; retention, with a 95% interval over draws where the score is a mean of such"
+    "mteb's main score of teacher, standard and asymmetric; retention, with a 95% interval over draws where the score is a mean of such. Raises `ValueError` for a leaf that is not aligned, where a task has sides"
     by = lambda e,r: lambda ts: e(ts, r)
     def score(m, q, d): e = Encoder(by(q,'query'), by(d,'document'), by(q,'document'), m); return *run_mteb(task, e), e.sided
     pairs = modes(teacher, leaf); full,parts,sided = score('teacher', *pairs['teacher']); res,got = dict(teacher=full),{}
     for m in ('standard','asymmetric'):
+        if m=='asymmetric' and sided: # texts that both have embedded by now
+            for k in teacher.seen.keys() & leaf.seen.keys(): check_aligned(leaf.seen[k], teacher.seen[k], name)
         got[m] = score(m, *pairs[m]) if m=='standard' or sided else got['standard']
         res |= {m: got[m][0], f'retention_{m}': got[m][0]/full if full else np.nan}
         if parts and len(parts)>1 and min(parts)>0: res |= _kept(m, got[m][1], parts, seed)
@@ -233,10 +237,13 @@ def teacher_of(
     return t
 
 # %% ../nbs/09_evaluate.ipynb #c0b76c32
-def _score(task, teacher, leaf, name):
-    "One row of a table, by what kind the task is of"
-    if isinstance(task, STS): return compare_sts(task, teacher, leaf)
-    if not isinstance(task, Task): return compare_mteb(task, teacher, leaf)
+def _score(task, teacher, leaf, name, home=True):
+    "One row of a table, by what kind the task is of; `home`: also where a task has no sides the leaf has to be in the teacher's space"
+    if isinstance(task, STS):
+        at = np.sort(np.unique(task.left, return_index=True)[1]) # each text once
+        if home: check_aligned(np.asarray(leaf(task.left))[at], np.asarray(teacher(task.left))[at], name)
+        return compare_sts(task, teacher, leaf)
+    if not isinstance(task, Task): return compare_mteb(task, teacher, leaf, name=name)
     some = (task.documents[:1000], 'document') if len(task.queries)<20 else (task.queries, 'query')
     check_aligned(leaf(*some), teacher(*some), name); return compare(task, sides(task, teacher), sides(task, leaf))
 
@@ -297,7 +304,8 @@ def evaluate(
             p = prompts or l.info.get('prompts'); t = loaded[which[name]]
             by = teachers.setdefault(json.dumps(t.fingerprint(p)), embedder(t, p, cache=cache or None, progress=progress))
             own = embedder(l.model, p, read[name], progress=progress)
-            rows[name].append(part_of | (_apart(task, by, own) if l.info.get('space')=='own' else _score(task, by, own, name)))
+            rows[name].append(part_of | (_apart(task, by, own) if l.info.get('space')=='own'
+                else _score(task, by, own, name, 'task' not in l.info))) # an adapter may have left for its task
         if other: rows.setdefault(f'{other.name}, anew', []).append(part_of | _apart(task, next(iter(teachers.values())), embedder(other)))
     table = pd.concat([pd.concat([d, averages(d)], ignore_index=True).assign(leaf=k, max_length=read.get(k)) for k,r in rows.items()
         for d in [pd.DataFrame(r)]], ignore_index=True)

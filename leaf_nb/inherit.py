@@ -60,11 +60,15 @@ def cell(
     calibration:np.ndarray|None=None, # Teacher documents
     rescore:int=4, # Candidates for each result
     k:int=10, # Depth of nDCG
+    unit:bool=True, # Bring vectors to length one; False: by inner product, int8 calibrated on `documents`, and queries apart
 ) -> np.ndarray: # [n_q] nDCG@k
     "Retrieval with `dim` dimensions in `precision`"
-    q,d = (normalize(x[:,:dim]) for x in (queries, documents)); kind = precision.split(',')[0]
-    if kind=='int8': ranges = ranges or int8_range(normalize(calibration[:,:dim]))
-    a,b = (comparable(codes(x, kind, ranges)) for x in (q, d)); found = ranking(task, a, b, k*rescore if 'rescored' in precision else k)
+    cut = lambda x: normalize(x[:,:dim]) if unit else x[:,:dim]
+    q,d,kind,ends = cut(queries),cut(documents),precision.split(',')[0],(None,None)
+    if kind=='int8':
+        r = ranges or int8_range(cut(calibration) if unit else d); ends = (r if unit else int8_range(q), r) # a scale of queries ranks alike
+    a,b = (comparable(codes(x, kind, r)) for x,r in zip((q, d), ends))
+    found = ranking(task, a, b, k*rescore if 'rescored' in precision else k)
     if 'rescored' in precision:
         s = np.einsum('qd,qkd->qk', q, b[found])
         found = np.take_along_axis(found, np.argsort(-s, 1, kind='stable'), 1)
@@ -136,6 +140,7 @@ def grid(
     precisions=PRECISIONS, # Some of them
     ranges:float|None=None, # Of int8; None: calibrated on the teacher's documents at each dimension
     rescore:int=4, # Candidates for each result of 'binary, rescored'
+    unit:bool=True, # Bring vectors to length one; False: by inner product
 ) -> Inheritance:
     "All cells from vectors that are there. Raises `ValueError` for dimensions that the vectors do not have, or unknown precisions"
     full = teacher.documents.shape[1]; dims = dims or [full, *(full//2**i//8*8 for i in range(1, 10) if full//2**i>=32)]
@@ -148,7 +153,7 @@ def grid(
     if bad := [d for d in dims if d%8 and any('binary' in p for p in precisions)]:
         raise ValueError(f"dims: saw {bad[0]}, and binary packs eight into a byte. Take {bad[0]//8*8}, or leave binary out of precisions=.")
     teacher,leaf = (Sides(*(np.asarray(x, np.float32) for x in (s.queries, s.documents))) for s in (teacher, leaf)) # read once
-    return Inheritance(task.name, {(m,d,p): cell(q.queries, x.documents, task, d, p, ranges, teacher.documents, rescore)
+    return Inheritance(task.name, {(m,d,p): cell(q.queries, x.documents, task, d, p, ranges, teacher.documents, rescore, unit=unit)
         for p in dict.fromkeys(('float32',*precisions)) for d in dims for m,(q,x) in modes(teacher, leaf).items()})
 
 def inheritance(
@@ -169,4 +174,4 @@ def inheritance(
     full,small = embedder(t, p, cache=cache, progress=progress), embedder(leaf.model, p, max_length or leaf.info.get('max_length'),
         progress=progress)
     l,t = sides(task, small),sides(task, full); check_aligned(l.queries, t.queries)
-    return grid(task, t, l, dims, precisions, ranges, rescore)
+    return grid(task, t, l, dims, precisions, ranges, rescore, leaf.model.similarity_fn_name!='dot')

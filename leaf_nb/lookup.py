@@ -49,6 +49,8 @@ class Lookup:
             raise ValueError(f"{folder} holds {', '.join(kinds)}, wanted a StaticEmbedding and perhaps a Normalize. Others need "
                 f"sentence-transformers.")
         self.unit,at = len(kinds)==2,folder/modules[0]['path']
+        c = json.loads(f.read_text()) if (f := folder/'config_sentence_transformers.json').exists() else {}
+        self.prompts,self.role = c.get('prompts') or {},c.get('default_prompt_name')
         t = map_tensors(at/'model.safetensors')
         self.table = (t['embedding.int8'] if 'embedding.int8' in t else t['embedding.weight'])[:,:dim]
         self.scale = t['embedding.scale'][:,None] if 'embedding.scale' in t else None
@@ -88,10 +90,12 @@ class Lookup:
 
     def encode(self,
         texts:list[str]|str, # n texts
+        role:str|None=None, # Whose prompt goes before them, 'query' or 'document'; None: as in the model's `encode`, mostly none
     ) -> np.ndarray: # float32 [n, dim], or [dim] for one text
         "Vectors of texts; zero for a text without tokens"
-        if isinstance(texts, str): return self.encode([texts])[0]
-        ids,out = self.ids(texts),np.zeros((len(texts), self.table.shape[1]), np.float32)
+        if isinstance(texts, str): return self.encode([texts], role)[0]
+        p = self.prompts.get(role or self.role) or ''; ids = self.ids([p+t for t in texts])
+        out = np.zeros((len(texts), self.table.shape[1]), np.float32)
         for i in range(0, len(ids), 64): self._means(ids[i:i+64], out[i:i+64]) # few at a time: rows stay in the processor's cache
         return out/np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12) if self.unit else out
 
@@ -108,15 +112,17 @@ def save_lookup(
     out:str|Path, # New folder
     dim:int|None=None, # Dimensions to keep; None: all
 ) -> Path: # `out`
-    "A quarter of the size: int8, with one scale a row, for `Lookup` alone. Raises `ValueError` if `out` is there, and as `Lookup`"
+    "A quarter of the size: int8, with one scale a row, and the prompts, for `Lookup` alone. Raises `ValueError` if `out` is there, and as `Lookup`"
     from safetensors.numpy import save_file
     from leaf_nb.store import staged
-    m = Lookup(folder, dim); scale = np.maximum(np.abs(m.table).max(1), 1e-12).astype(np.float32)/127
+    m = Lookup(folder, dim); table = m.table if m.scale is None else m.table*m.scale # a folder made by this very function
+    scale = np.maximum(np.abs(table).max(1), 1e-12).astype(np.float32)/127
     kinds = ['StaticEmbedding','Normalize'][:1+m.unit]; first = min(m.units.values(), default=len(m.table))
     lines = ['']*(len(m.table)-first)
     for u,i in m.units.items(): lines[i-first] = u
     with staged(out) as new:
-        save_file({'embedding.int8': np.round(m.table/scale[:,None]).astype(np.int8), 'embedding.scale': scale}, new/'model.safetensors')
+        save_file({'embedding.int8': np.round(table/scale[:,None]).astype(np.int8), 'embedding.scale': scale}, new/'model.safetensors')
+        (new/'config_sentence_transformers.json').write_text(json.dumps(dict(prompts=m.prompts, default_prompt_name=m.role)))
         m.tokenizer.save(str(new/'tokenizer.json')); (new/'units.txt').write_text('\n'.join([str(m.most), *lines]), 'utf-8')
         (new/'modules.json').write_text(json.dumps([dict(idx=i, name=str(i), path='', type=f'leaf_nb.lookup.{k}')
             for i,k in enumerate(kinds)]))

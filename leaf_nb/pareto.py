@@ -75,14 +75,13 @@ def pareto(
     progress:bool=True, # Show bars
     **kwargs, # Passed to `distill`: epochs, minutes, lr, ...
 ) -> Pareto: # `.table`, `.plot()`, `.leaves`
-    "Distil each student from the same vectors, and compare them and the teacher on `task`. The same call again continues. Raises as `distill` does, and `ValueError` for a task without queries and documents"
+    "Distil each student from the same vectors, and compare them and the teacher on `task`. The same call again continues. Raises as `distill` does, and `ValueError` for a task without queries and documents, or with too few for an interval"
     out,task = Path(out),retrieval_task(task); teacher = as_teacher(teacher, max_length)
-    students = check_students(students, teacher)
+    students = check_students(students, teacher); full = as_teacher(teacher.model) if teacher.model else teacher # judged at its own length
+    t = sides(task, embedder(full, prompts, cache=out/'task', progress=progress))
+    base = quality(task, t.queries, t.documents); paired_bootstrap(base, base) # what cannot be judged is said before hours of training
     leaves = {s: distill(teacher, texts, s, out/re.sub(r'\W+', '-', s), cache=out/'vectors',
         prompts=prompts, max_length=max_length, seed=seed, progress=progress, **kwargs) for s in students}
-    full = as_teacher(teacher.model) if teacher.model else teacher # judged at its own length
-    t = sides(task, embedder(full, prompts, cache=out/'task', progress=progress))
-    base = quality(task, t.queries, t.documents)
     models = {k: l.model for k,l in leaves.items()} | (dict(teacher=teacher.model) if teacher.model else {})
     rate,one = speed(models, task.queries[:n_speed]),latency(models, task.queries[:100]); rows = {}
     for name,m in [*models.items(), *([] if teacher.model else [('teacher',None)])]:

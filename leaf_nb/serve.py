@@ -18,6 +18,7 @@ from .evaluate import Unit, teacher_of
 from .export import PROBES, check_home
 from .folder import load_leaf
 from .metrics import cosine, normalize, search
+from .tasks import corpus_texts
 from .teacher import encode
 from .texts import as_texts, check_texts, read_table
 
@@ -111,8 +112,8 @@ def _corpus(corpus, column):
     paths = [Path(p) for p in (corpus if isinstance(corpus, (list,tuple)) else [corpus])] if isinstance(corpus,
         (str,Path)) or isinstance(corpus, (list,tuple)) and all(isinstance(p, Path) for p in corpus) else None
     if paths and len(paths)==1 and paths[0].is_dir():
-        d = read_table(paths[0]/'corpus.jsonl', ['_id','text']); title = d.title.fillna('')+' ' if 'title' in d else ''
-        return check_texts((title+d.text).str.strip(), str(paths[0])),paths[0].with_name(paths[0].name+'.vectors')
+        d = read_table(paths[0]/'corpus.jsonl', ['_id','text'])
+        return check_texts(corpus_texts(d), str(paths[0])),paths[0].with_name(paths[0].name+'.vectors')
     return as_texts(paths or corpus, column),paths[0].with_name(paths[0].name+'.vectors') if paths else None
 
 class Searcher:
