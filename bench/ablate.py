@@ -2,7 +2,7 @@
 
 `python bench/ablate.py`; `--teacher DIR` for another than the offline one, `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`.
 Every run sees as many texts. Quality is asymmetric retention of nDCG@10, the mean of scifact and documentation pairs; a difference is taken query by query against the run with the same seed, averaged over seeds, and its interval is by bootstrap over queries."""
-import copy, tempfile, time
+import copy, json, tempfile, time
 from itertools import chain
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
@@ -93,6 +93,7 @@ def main(
     n:int=12_000, # Texts that every run sees, half of them queries
     seeds:int=3, # Runs of each setting
     name:str='ablate', # Of the results
+    out:str=None, # Folder of finished runs, where one that was stopped goes on; default: a temporary one
     quick:bool=False, # A tenth, one seed: only to see that the script works; nothing is saved
 ):
     "Prints the table; writes bench/results/NAME.json and .png unless `quick`"
@@ -108,7 +109,9 @@ def main(
     role = ['document']*n_doc+['query']*len(texts['query'])
     tokens = tokenise(t.model, Dataset.from_dict(dict(text=flat, role=role)), Path(tempfile.mkdtemp())/'tokens.arrow', own, MAX)
     judge = Judge(t, two_tasks())
-    runs = []
+    log = Path(out or tempfile.mkdtemp())/'runs.jsonl'; log.parent.mkdir(parents=True, exist_ok=True)
+    runs = [json.loads(l) for l in log.read_text().splitlines()] if log.exists() else []
+    done = {(r['seed'],r['group'],r['setting']) for r in runs}
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         docs,queries = rng.permutation(n_doc),n_doc+rng.permutation(len(texts['query']))
@@ -116,15 +119,16 @@ def main(
         pools = dict(both=np.r_[docs[:half],queries[:n-half]], query=queries[:n]); made = {}
         for group,settings in SETTINGS.items():
             for label,change in settings.items():
-                if not change and runs and group!='loss': continue # the default is trained once a seed
+                if (seed,group,label) in done or not change and group!='loss': continue # the default is trained once a seed
                 c = DEFAULT | change; key = (c['start'],c['student'],c['bias'],c['texts'])
                 if key not in made:
-                    some = rng.permutation(pools[c['texts']])[:4000]
+                    some = np.random.default_rng(seed).permutation(pools[c['texts']])[:4000]
                     made[key] = begin(t, [own[role[i]]+flat[i] for i in some], np.asarray(vectors[some], np.float32), *key[:3])
                 student = copy.deepcopy(made[key][0])
                 cos,took = train(student, tokens, vectors, pools[c['texts']], val, c['loss'], c['bs'], c['lr'], c['scale'], seed)
                 runs.append(dict(group=group, setting=label, seed=seed, cosine=cos, start_seconds=made[key][1], train_seconds=took,
                     scores=np.round(judge.scores(student, own['query']), 2).tolist()))
+                with log.open('a') as h: h.write(json.dumps(runs[-1])+'\n')
                 print(seed, group, label, f"{np.mean(runs[-1]['scores']):.2f} {cos:.4f} {took:.0f}s", flush=True)
     d = table(runs); pd.set_option('display.width', 200); print(d.drop(columns='seeds').round(3).to_string(index=False))
     if quick: return
