@@ -22,14 +22,15 @@ def _show(c):
     off = {k for k,v in d.items() if v==['false']}
     if 'echo' in off: c.metadata |= {'transient': {'remove_source': True}, 'tags': ['remove-input']} # nbconvert's own word, myst-nb's
     if 'output' in off: c.outputs = []
+    if 'fig-alt' in d: c.metadata['alt'] = ' '.join(d['fig-alt'])
     c.source = re.sub(r'^\s*#\s*\|.*\n?', '', c.source, flags=re.M).strip()
     return not (_hidden & d.keys() or 'include' in off) and bool(c.source or c.outputs)
 
 def readme(cfg):
     "The text of the README, and its pictures by name"
     from nbconvert import MarkdownExporter
-    md,res = MarkdownExporter().from_notebook_node(tidy(read_nb(cfg.nbs_path/cfg.readme_nb)))
-    pics = res['outputs']
+    nb = tidy(read_nb(cfg.nbs_path/cfg.readme_nb)); md,res = MarkdownExporter().from_notebook_node(nb); pics = res['outputs']
+    md = re.sub(r'!\[png\](?=\(output_(\d+)_)', lambda m: f"![{nb.cells[int(m[1])].metadata.get('alt') or 'png'}]", md)
     def _link(m):
         u = m[1]
         if u in pics: return f'](index_files/{u})'
