@@ -64,7 +64,7 @@ def main(
     res = dict(command=f'python bench/general_leaf.py --out DIR --minutes {minutes:g}', machine=machine(), **took,
         retention_asymmetric=mean('retention_asymmetric'), retention_standard=mean('retention_standard'), retention_sts=r['retention_standard'],
         sts=dict(leaf=r['standard'], teacher=r['teacher']), tasks=rows,
-        settings={k: leaf.info[k] for k in ('n_texts','lr','bs','steps','max_length','used_precision','seed',
+        settings={k: leaf.info[k] for k in ('n_texts','lr','embedding_lr_scale','bs','steps','max_length','used_precision','seed',
             'n_solve')} | dict(layers=leaf.info['made']['layers']), start_cosine=leaf.info['made']['start_cosine'],
         cosine=leaf.info['history'][-1]['cosine'], texts_seen=leaf.info['history'][-1]['texts'], scores=leaf.info['scores'])
     print(json.dumps({k: res[k] for k in ('minutes','cpu_minutes','embedding_minutes','start_cosine','cosine','texts_seen',

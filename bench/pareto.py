@@ -25,7 +25,8 @@ def main(
         for t in (two_tasks(200, 50, False) if quick else two_tasks())]
     for p in found: print(p.task); print(p.table.round(3).to_string())
     if quick: return
-    made = {k: dict(seconds=l.history.seconds.iloc[-1], embedded_seconds=l.info['embedded_seconds'], cosine=l.history.cosine.iloc[-1])
+    made = {k: dict(seconds=l.history.seconds.iloc[-1], embedded_seconds=l.info['embedded_seconds'], cosine=l.history.cosine.iloc[-1],
+        **{x: l.info[x] for x in ('embedding_lr_scale','n_units') if x in l.info})
         for k,l in found[0].leaves.items()}
     save('pareto', res | dict(made=made, tasks={p.task: json.loads(p.table.reset_index(names='student').to_json(orient='records'))
         for p in found}))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd, psutil, torch
 from fastcore.basics import patch
 from transformers import AutoConfig, BertConfig, BertModel
-from .recipes import Net, Recipe
+from .recipes import Net, Recipe, texts_a_step
 from .store import check_space
 from .teacher import autocast
 
@@ -100,14 +100,14 @@ class Cost:
         return _row(n, tokens, 2*n*self.dim+size, self.load+3e8, self.hours(tokens, self.t, 'embed'))
 
 # %% ../nbs/13b_plan.ipynb #99703239
-def _at_once(d): bs = d.get('bs', 32); return min(d.get('micro_bs') or bs, bs)
+def _at_once(d): bs = texts_a_step(d); return min(d.get('micro_bs') or bs, bs)
 
 @patch
 def distill(self:Cost):
     d = self.recipe.distill; n,tokens,_ = _count([*self.recipe.texts.values()], self.limit)
     if 'static' in self.s.name:
         entries = 30_000+d.get('n_units', 0); return _row(n, tokens, 4*tokens+16*entries*self.dim, self.load+56*entries*self.dim)
-    times = _nan if d.get('minutes') else d['steps']*d.get('bs', 32)/max(n, 1) if d.get('steps') else d.get('epochs', 1)
+    times = _nan if d.get('minutes') else d['steps']*texts_a_step(d)/max(n, 1) if d.get('steps') else d.get('epochs', 1)
     return _row(n*times, tokens*times, 4*tokens+36e6*self.s.parameters, self.held(_at_once(d), self.limit),
         d['minutes']/60 if d.get('minutes') else self.hours(tokens*times, self.s, 'train', 3))
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['UNKNOWN', 'CHECKED', 'LEAF_TEXTS', 'LEAF_OPEN', 'BEIR', 'MINILM_L6', 'ARCTIC', 'LEAF_IR', 'LEAF_MT', 'JINA_TEXTS',
            'JINA_LONG', 'JINA_TASKS', 'JINA_OPEN', 'JINA_SMALL', 'JINA_NANO', 'STATIC', 'MY_DOMAIN', 'RECIPES',
-           'LISTED', 'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'change', 'columns_in', 'with_file',
-           'given', 'tiny', 'as_recipe']
+           'LISTED', 'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'change', 'texts_a_step', 'columns_in',
+           'with_file', 'given', 'tiny', 'as_recipe']
 
 # %% ../nbs/13_recipes.ipynb #f4d76f94
 import inspect, json, re
@@ -264,6 +264,12 @@ def change(
     return _build(d)
 
 # %% ../nbs/13_recipes.ipynb #ff7cad04
+def texts_a_step(
+    d:dict, # Arguments of `distill`
+) -> int:
+    "What `d` says, or `distill` itself"
+    return d.get('bs') or inspect.signature(distill).parameters['bs'].default
+
 LISTED = ('label','negative') # A list of them in one row is a row for each
 
 def columns_in(

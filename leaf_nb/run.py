@@ -28,7 +28,7 @@ from .evaluate import evaluate
 from .export import asymmetric, save_whole
 from .folder import load_leaf
 from .queries import queries_from, spans
-from .recipes import LISTED, Net, Recipe, Source, columns_in
+from .recipes import LISTED, Net, Recipe, Source, columns_in, texts_a_step
 from .scale import launched_part, merge, merge_finished
 from .solve import parse_student
 from .static import entries, fast_tokenizer, is_static, static_tokenizer
@@ -193,7 +193,7 @@ class Run:
     def call(self, texts, steps=None, **d):
         "Arguments of `distill`, `steps` turned into epochs"
         n = sum(map(len, texts.values())); d = dict(prompts=self.recipe.prompts, device=self.device, progress=self.progress) | d
-        return d | (dict(epochs=steps/math.ceil((n-n_held(n, d.get('n_val', 500)))/d.get('bs', 32))) if steps else {})
+        return d | (dict(epochs=steps/math.ceil((n-n_held(n, d.get('n_val', 500)))/texts_a_step(d))) if steps else {})
 
 # %% ../nbs/13c_run.ipynb #21189c28
 @patch

@@ -8,7 +8,7 @@ __all__ = ['is_static', 'fast_tokenizer', 'static_tokenizer', 'static_model', 'C
            'solve_static']
 
 # %% ../nbs/06c_static.ipynb #f5ed4cfc
-import json, re, warnings
+import json, re, time, warnings
 from collections import Counter
 from pathlib import Path
 import numpy as np, psutil, scipy.sparse as sp, torch
@@ -312,12 +312,12 @@ def solve_static(
     passes:int|None=None, # Over the rows, by `train_table`; None: so many that 320,000 texts are seen, and at most 16
     seed:int=0, # Of their order
     folder:str|Path|None=None, # Where stages are kept; None: nowhere
-    note=None, # A row of the history of `(held-out vectors [len(val), dim], the teacher's, passes so far, seconds of earlier processes)`
+    note=None, # Makes a row of the history of `(held-out vectors [len(val), dim], the teacher's, passes, seconds)`
     progress:bool=True, # Show a bar
 ) -> tuple[Tokenizer,np.ndarray,list,dict]: # The tokenizer, grown; float32 [size, dim]; the history; what was decided
     "The best table for these vectors: prior, units, passes. Raises `MemoryError` if it would not fit, `ValueError` for no rows; warns where the texts are too few for the vocabulary"
     if not len(rows): raise ValueError("rows: saw none, wanted some texts to learn from.")
-    dim,size = vectors[rows[:1]].shape[1],tokenizer.get_vocab_size(); target = _targets(vectors, val, unit)
+    begun = time.perf_counter(); dim,size = vectors[rows[:1]].shape[1],tokenizer.get_vocab_size(); target = _targets(vectors, val, unit)
     check_static(size+sum(map(len, units)), dim, 3*sum(x.shape[1] for x in known)+3)
     ids = tokenise(tokenizer); counts,tests = Counts(ids, rows, size),Counts(ids, val, size)
     rare = rarity(counts); met = int((rare<1).sum())
@@ -326,7 +326,7 @@ def solve_static(
             f"{'their own vectors speak' if len(known)>1 else 'little is known'}. Give more texts, or a smaller vocabulary.")
     passes = passes or min(16, max(1, round(320_000/len(rows)))); units = [u for u in units if u]
     state = _load_stage(folder); cosines,history = state.get('cosines', {}),state.get('history', [])
-    before_stop = history[-1].get('seconds', 0.) if history else 0.
+    begun -= state.get('seconds', 0.) # of the processes before
     bar = tqdm(total=2+len(units)+passes, initial=2*('prior' in state)+state.get('done', 0), desc='solving', unit=' passes',
         disable=not progress)
     def judge(tests, table, stage, done=0):
@@ -334,9 +334,9 @@ def solve_static(
         before = max([*cosines.values()][:[*cosines].index(stage) if stage in cosines else None], default=-1)
         if stage not in cosines:
             out = np.concatenate([_dot(x, table) for *_,x in tests]); cosines[stage] = float(cosine(out, target).mean())
-            if cosines[stage]>before and note: history.append(note(out, target, done, before_stop))
+            if cosines[stage]>before and note: history.append(note(out, target, done, time.perf_counter()-begun))
         bar.set_postfix(cosine=f'{max(cosines.values()):.3f}'); return cosines[stage]>before
-    def keep(**more): state.update(more, cosines=cosines, history=history); _save_stage(folder, state)
+    def keep(**more): state.update(more, cosines=cosines, history=history, seconds=time.perf_counter()-begun); _save_stage(folder, state)
     if 'prior' not in state: state['prior'] = fit_prior(counts, vectors, entry_features(rare, *known), unit, tests, tick=bar.update)
     table,added = state['prior'],[]; judge(tests, table, 'prior'); keep()
     for i,words in enumerate(units):

@@ -150,8 +150,8 @@ def states(
     **kwargs, # Passed to `encode`
 ) -> np.ndarray: # float32 [n, width]
     "Pooled states: what the head, the last Dense, sees"
-    every = list(student); at = max((i for i,m in enumerate(every) if isinstance(m, Dense)), default=None)
-    body = every[:at] if at is not None else [m for m in every if not isinstance(m, Normalize)]
+    heads = [i for i,m in enumerate(student) if isinstance(m, Dense)]
+    body = list(student)[:heads[-1]] if heads else [m for m in student if not isinstance(m, Normalize)]
     return encode(SentenceTransformer(modules=body, device=str(student.device)), texts, **kwargs)
 
 def solve_head(

@@ -402,8 +402,9 @@ def distill(
     check_numbers(dict(epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr, embedding_lr_scale=embedding_lr_scale,
         warmup=warmup, cycles=cycles, floor=floor, max_length=max_length, n_solve=n_solve, n_val=n_val, n_units=n_units,
         patience=patience, save_every=save_every, seed=seed)); check_head(head)
-    if micro_bs and micro_bs<bs: check_rowwise(get_loss(loss), bs)
-    counts,digest = count_texts(texts); get_loss(loss); check_weights(weights, counts)
+    how = get_loss(loss)
+    if micro_bs and micro_bs<bs: check_rowwise(how, bs)
+    counts,digest = count_texts(texts); check_weights(weights, counts)
     if sum(2 if n is None else n for n in counts.values())<2:
         raise ValueError("texts: saw one, wanted at least two, as one is held out; some thousands make a leaf.")
     teacher = as_teacher(teacher, max_length, device); lookup = is_static(student)
@@ -415,7 +416,6 @@ def distill(
         max_length=_length(max_length, teacher.max_length, getattr(asked, 'max_seq_length', None)),
         loss=_called(loss), precision=precision, seed=seed, bias=bias, n_solve=n_solve, n_val=n_val, patience=patience)
     s |= dict(n_units=n_units) if lookup else dict(head=head)
-    if isinstance(asked, SentenceTransformer): student = asked # it may come from `out`, which may be cleared
     acc = accelerator(log_with=log_with, project_dir=out)
     out = Path(broadcast_object_list([str(out or tempfile.mkdtemp(prefix='leaf-'))])[0]); cache = Path(cache) if cache else out/'vectors'
     with ExitStack() as held, acc.main_process_first():
@@ -424,12 +424,13 @@ def distill(
             out/'modules.json').exists(): return load_leaf(out, device) # without it: clearing was stopped half-way
         if acc.is_main_process:
             held.enter_context(claim(out, leave=False)); open_run(out, s, anew, home) # once more, now that nobody else writes
-            (_solve if lookup else _prepare)(teacher, texts, student, out, s, cache, resume, progress)
+            # `asked` as well as `student`: a folder that it came from may have been `out`
+            (_solve if lookup else _prepare)(teacher, texts, student, asked, out, s, cache, resume, progress)
         held = held.pop_all()
     with held: # until the leaf is finished
         if lookup: return load_leaf(out, device)
         device = device or (get_device_name() if teacher.model is None else str(teacher.model.device))
-        del teacher,asked,student; gc.collect() # what was loaded here leaves its memory to the training; models refer to themselves
+        del teacher,asked; gc.collect() # what was loaded here leaves its memory to the training; models refer to themselves
         return _train(out, s, loss, cache, device, micro_bs, acc, log_with, save_every, progress)
 
 # %% ../nbs/08_train.ipynb #8e831a94
@@ -442,7 +443,7 @@ def _open(s, cache):
     ends = np.cumsum([0,*sizes])
     return vectors, ds, val, [a+np.flatnonzero(free[a:b]) for a,b in zip(ends, ends[1:])]
 
-def _prepare(teacher, texts, student, out, s, cache, resume, progress):
+def _prepare(teacher, texts, student, asked, out, s, cache, resume, progress):
     "Vectors and the solved student, into the folder: what is done once, before anything is trained"
     if not resume:
         for d in out.glob('checkpoint-*'): shutil.rmtree(d)
@@ -450,7 +451,7 @@ def _prepare(teacher, texts, student, out, s, cache, resume, progress):
     begun = time.perf_counter()
     check_space(out, 300_000_000 if teacher.model is None else sum(p.numel()*12 for p in teacher.model.parameters()))
     embed(teacher, texts, cache, prompts=s['prompts'], progress=progress); embedded = time.perf_counter()-begun
-    vectors,ds,_,sources = _open(s, cache); leaf,made = _begin(teacher, student, ds, vectors, sources, s)
+    vectors,ds,_,sources = _open(s, cache); leaf,made = _begin(teacher, asked if isinstance(asked, SentenceTransformer) else student, ds, vectors, sources, s)
     out.mkdir(parents=True, exist_ok=True); write_atomic(out/'leaf.json', json.dumps(s, indent=1).encode())
     save_checkpoint(out, leaf, [], dict(step=0, made=made, embedded_seconds=embedded, prepared_seconds=time.perf_counter()-begun))
 
@@ -489,9 +490,9 @@ def _train(out, s, loss, cache, device, micro_bs, acc, log_with, save_every, pro
     acc.wait_for_everyone(); return load_leaf(out, device)
 
 # %% ../nbs/08_train.ipynb #5fc225ff
-def _solve(teacher, texts, student, out, s, cache, resume, progress):
+def _solve(teacher, texts, student, tokenizer, out, s, cache, resume, progress):
     "A static leaf, from vectors to the finished folder"
-    begun = time.perf_counter(); tokenizer = static_tokenizer(student, teacher); stages = out/'checkpoint-static'
+    begun = time.perf_counter(); stages = out/'checkpoint-static'
     if teacher.model is not None: # its width is known, so memory can be counted before hours of embedding
         d = teacher.model.get_embedding_dimension(); check_static(tokenizer.get_vocab_size()+s['n_units'], d, 6*d+3)
     if not resume: shutil.rmtree(stages, ignore_errors=True)
@@ -511,9 +512,9 @@ def _solve(teacher, texts, student, out, s, cache, resume, progress):
         known.append(table.weight.detach().float().cpu().numpy()[:n])
     units = mine((t for b in ds.select_columns('text').iter(1000) for t in b['text']), tokenizer, s['n_units']) if s['n_units'] else ()
     check_space(out, 40*(tokenizer.get_vocab_size()+s['n_units'])*target.shape[1]) # five tables of a stage, while the one before is there
-    embedded = time.perf_counter()-begun; begun = time.perf_counter()
-    def note(x, t, passes, before):
-        return dict(step=passes, texts=passes*len(rows), seconds=before+time.perf_counter()-begun, **watch(x, t),
+    embedded = time.perf_counter()-begun
+    def note(x, t, passes, seconds):
+        return dict(step=passes, texts=passes*len(rows), seconds=seconds, **watch(x, t),
             **dict.fromkeys(('loss','lr','texts_per_second','tokens_per_second')))
     def ids(tok):
         f = out/f'tokens-{checksum(tok.to_str().encode())[:12]}.arrow'

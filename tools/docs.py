@@ -1,6 +1,5 @@
 "Render the notebooks to `_docs` with Sphinx, then check what came out; nothing is fetched, and no cell is run"
 import ast, os, re, shutil, sys
-from collections import defaultdict
 from html.parser import HTMLParser
 from importlib import import_module
 from itertools import groupby
@@ -18,7 +17,7 @@ from nbdev.processors import FilterDefaults, _default_exp, _show_docs, exec_show
 from nbdev.showdoc import show_doc
 from sphinx.cmd.build import build_main
 
-from readme import tidy
+from readme import alt, tidy
 
 max_bytes = 1_000_000 # of a page with its pictures
 tutorials = ('first_leaf','search_your_documents','api_teacher','choose_size','task_adapters','leaf_ir') # in the order to be read
@@ -47,16 +46,6 @@ class _ApiDocs(Processor):
 
 class _Filters(FilterDefaults):
     def base_procs(self): return [_ApiDocs if p is exec_show_docs else p for p in super().base_procs()]
-
-def alt(src, before):
-    "What the figure of the code `src` is called: its `fig-alt`, what stands on its axes, or how the text `before` it ends"
-    if m := re.search(r'^#\s*\|\s*fig-alt:\s*(.+)', src, re.M): return m[1].strip('"\' ')
-    said = defaultdict(dict)
-    for k,_,s in re.findall(r'\b(?:set_)?(title|xlabel|ylabel)\s*[=(]\s*(["\'])(.+?)\2', src): said[k][s] = 1
-    said = {k: ', '.join(v) for k,v in said.items()}
-    axes = ' against '.join(said[k] for k in ('ylabel','xlabel') if k in said)
-    if said: return 'Figure. ' + ': '.join(filter(None, [said.get('title'), axes]))
-    return 'Figure. ' + re.split(r'(?<=[.?:])\s+(?=[A-Z`*])', re.sub(r'\]\([^)]*\)|[*`\[#]', '', before).strip())[-1]
 
 def settle(s):
     "`s` as a terminal leaves it, without the progress bars of other libraries, which name no unit of their own, and the code that warned"

@@ -1,5 +1,6 @@
 "Write README.md from nbs/index.ipynb with the outputs stored there: no cell is run, no page is built"
 import posixpath, re, shutil
+from collections import defaultdict
 
 from execnb.nbio import nb2str, read_nb
 from fastcore.script import call_parse
@@ -7,6 +8,16 @@ from nbdev.config import get_config
 from nbdev.process import extract_directives
 
 _hidden = {'hide', 'export', 'exporti', 'default_exp'}
+
+def alt(src, before=''):
+    "What the figure of the code `src` is called: its `fig-alt`, what stands on its axes, or how the text `before` it ends"
+    if m := re.search(r'^#\s*\|\s*fig-alt:\s*(.+)', src, re.M): return m[1].strip('"\' ')
+    said = defaultdict(dict)
+    for k,_,s in re.findall(r'\b(?:set_)?(title|xlabel|ylabel)\s*[=(]\s*(["\'])(.+?)\2', src): said[k][s] = 1
+    said = {k: ', '.join(v) for k,v in said.items()}
+    axes = ' against '.join(said[k] for k in ('ylabel','xlabel') if k in said)
+    if said: return 'Figure. ' + ': '.join(filter(None, [said.get('title'), axes]))
+    return 'Figure. ' + re.split(r'(?<=[.?:])\s+(?=[A-Z`*])', re.sub(r'\]\([^)]*\)|[*`\[#]', '', before).strip())[-1]
 
 def tidy(nb):
     "`nb` for nbconvert as a reader should see it: without hidden cells and `#|` lines"
@@ -22,7 +33,7 @@ def _show(c):
     off = {k for k,v in d.items() if v==['false']}
     if 'echo' in off: c.metadata |= {'transient': {'remove_source': True}, 'tags': ['remove-input']} # nbconvert's own word, myst-nb's
     if 'output' in off: c.outputs = []
-    if 'fig-alt' in d: c.metadata['alt'] = ' '.join(d['fig-alt'])
+    c.metadata['alt'] = alt(c.source)
     c.source = re.sub(r'^\s*#\s*\|.*\n?', '', c.source, flags=re.M).strip()
     return not (_hidden & d.keys() or 'include' in off) and bool(c.source or c.outputs)
 
@@ -30,7 +41,7 @@ def readme(cfg):
     "The text of the README, and its pictures by name"
     from nbconvert import MarkdownExporter
     nb = tidy(read_nb(cfg.nbs_path/cfg.readme_nb)); md,res = MarkdownExporter().from_notebook_node(nb); pics = res['outputs']
-    md = re.sub(r'!\[png\](?=\(output_(\d+)_)', lambda m: f"![{nb.cells[int(m[1])].metadata.get('alt') or 'png'}]", md)
+    md = re.sub(r'!\[png\](?=\(output_(\d+)_)', lambda m: f"![{nb.cells[int(m[1])].metadata['alt']}]", md)
     def _link(m):
         u = m[1]
         if u in pics: return f'](index_files/{u})'
