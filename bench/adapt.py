@@ -118,23 +118,31 @@ def matching(run, d, steps):
 
 def classification(run, d, steps, learned='banking77'):
     (train,test),table = d['banking'],d['clinc'] if learned=='clinc150' else d['banking'][0]; was = few_shot(run.base, train, test)
-    right = [few_shot(l, train, test) for l in run.make('classification', table, f'classification-{learned}', steps=steps, bs=32)]
-    run.report(f'classification: banking77, learned on {learned}', against(right, was, mean, len(test)))
+    leaves = run.make('classification', table, f'classification-{learned}', steps=steps, bs=32)
+    right = [few_shot(l, train, test) for l in leaves]
+    run.report(f'classification: banking77, learned on {learned}', against(right, was, mean, len(test))); return leaves
+
+def topics(run, name, leaves, texts, label):
+    "v-measure of k-means, k the number of labels; as a function of vectors too"
+    y,names = pd.factorize(label); at_k = lambda v: clusters(v, len(names))
+    v_measure = lambda cs,at: np.mean([v_measure_score(y[at], c[at]) for c in cs])
+    run.report(name, against([at_k(normalize(vectors(l, texts))) for l in leaves], at_k(normalize(vectors(run.base, texts))), v_measure,
+        len(y), runs=300))
+    return lambda v: float(v_measure(at_k(v), np.arange(len(y))))
 
 def transfer(run, d, steps):
-    "On other labels than it is judged by"
-    classification(run, d, steps, 'clinc150')
+    "On other labels than it is judged by; such pairs teach topics too"
+    leaves = classification(run, d, steps, 'clinc150'); test = d['banking'][1]
+    topics(run, 'clustering: banking77, v-measure, learned on labels of clinc150', leaves, test.text.tolist(), test.label)
 
 def clustering(run, d, steps):
     "The teacher told to look for the topic, and the adapter's way toward it"
-    (train,test),teacher = d['banking'],offline_teacher('cpu'); texts,(y,names) = test.text.tolist(),pd.factorize(test.label)
+    (train,test),teacher = d['banking'],offline_teacher('cpu'); texts = test.text.tolist()
     told,plain = encode(teacher, texts, KINDS['clustering'].instruction, MAX),encode(teacher, texts, max_length=MAX)
     leaves = run.make('clustering', dict(text=d['clinc'].text.tolist()+train.text.tolist()[:3000]), 'clustering', steps=steps)
-    new,was = [normalize(vectors(l, texts)) for l in leaves],normalize(vectors(run.base, texts))
-    at_k = lambda v: clusters(v, len(names)); v_measure = lambda cs,at: np.mean([v_measure_score(y[at], c[at]) for c in cs])
-    run.report('clustering: banking77, v-measure', against([at_k(v) for v in new], at_k(was), v_measure, len(y), runs=300))
-    res = {k: float(v_measure(at_k(v), np.arange(len(y)))) for k,v in dict(teacher=plain, teacher_told=told).items()} | dict(
-        cosine_to_told=against([cosine(v, told) for v in new], cosine(was, told), mean, len(y)))
+    score = topics(run, 'clustering: banking77, v-measure', leaves, texts, test.label)
+    res = dict(teacher=score(plain), teacher_told=score(told), cosine_to_told=against([cosine(vectors(l, texts), told) for l in leaves],
+        cosine(vectors(run.base, texts), told), mean, len(texts)))
     print('clustering', res, flush=True); return res
 
 def retrieval(run, d, steps):
