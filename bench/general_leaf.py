@@ -1,7 +1,7 @@
 """A leaf of the offline teacher for general English: two layers, an hour of processor time, embedding included.
 
 `python bench/general_leaf.py --out DIR`; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`. `--minutes` is time on the clock for everything up to the finished leaf: 29 minutes of two cores are within 60 CPU minutes.
-What it learns from: questions and web queries; definitions, with and without their words; sentences of passages; passages. Many short texts rather than few long ones: they cost fewer tokens and teach the words of more subjects. How many of the long ones depends on the machine: the teacher may take two fifths of the time, the rest is training."""
+What it learns from: questions and web queries; definitions, with and without their words; sentences of passages; passages. Many short texts rather than few long ones: they cost fewer tokens and teach the words of more subjects. How many depends on the machine: the teacher may take three tenths of the time, the rest is training, some two passes."""
 import json, re, time
 from pathlib import Path
 import numpy as np
@@ -24,22 +24,18 @@ def general_texts(n_sentences, n_passages, k=1, seed=0):
         'document/passages': passages[:n_passages//k]}
 
 def that_fit(teacher, texts, seconds):
-    "As many of `texts` as `teacher` embeds in `seconds`, by its rate on some of each: the short ones first, then an equal share of sentences and passages"
+    "An equal share of each source, as much as `teacher` embeds in `seconds`, by its rate on some of each"
     n = sum(map(len, texts.values())); some = [t for v in texts.values() for t in v[:1+1500*len(v)//n]]
     teacher(some[:64], 'document'); start = time.perf_counter(); teacher(some, 'document')
-    left = seconds*sum(map(len, some))/(time.perf_counter()-start) # characters
-    long = [k for k in texts if k.endswith(('sentences','passages'))]
-    for ks in ([k for k in texts if k not in long], long):
-        size = sum(len(t) for k in ks for t in texts[k]); share = min(1., max(left, 0)/size); left -= size*share
-        texts = texts | {k: texts[k][:max(200, int(share*len(texts[k])))] for k in ks}
-    return texts
+    took = (time.perf_counter()-start)*sum(len(t) for v in texts.values() for t in v)/sum(map(len, some)); share = min(1., seconds/took)
+    return {k: v[:max(200, int(share*len(v)))] for k,v in texts.items()}
 
 @call_parse
 def main(
     out:str=None, # Folder of the leaf
     minutes:float=29., # On the clock, for everything
-    n_sentences:int=200_000, # Sentences of passages, at most
-    n_passages:int=20_000, # Whole passages, at most
+    n_sentences:int=100_000, # Sentences of passages, at most
+    n_passages:int=10_000, # Whole passages, at most
     lr:float=5e-4, # Peak rate
     n_solve:int=10_000, # Texts that the start is solved on
     seed:int=0, # Of everything
@@ -51,7 +47,7 @@ def main(
     wall,cpu = time.perf_counter(),time.process_time()
     out = Path(out)
     teacher = fast_teacher('offline', 128)
-    texts = that_fit(teacher, general_texts(n_sentences, n_passages, 100 if quick else 1, seed), .4*minutes*60)
+    texts = that_fit(teacher, general_texts(n_sentences, n_passages, 100 if quick else 1, seed), .3*minutes*60)
     cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache); embedded = time.perf_counter()-wall
     left = minutes*60-embedded-60-n_solve/150 # a minute for tokens and files, and the solve
     if left<20: raise SystemExit(f'Embedding took {embedded:.0f} s of {minutes*60:.0f}. Raise --minutes.')
