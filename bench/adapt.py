@@ -87,12 +87,12 @@ def plot(parts):
     "Gains of each adapter, and the subsets of the retrieval loss"
     panels = {'adapter less base, points, 95% interval': [r for p in parts.values() for r in p['rows']]}
     if 'retrieval' in parts: panels['retrieval: each subset of the loss less the base, points'] = parts['retrieval']['losses']
-    fig,axes = plt.subplots(1, len(panels), figsize=(6*len(panels),3.6), squeeze=False)
+    fig,axes = plt.subplots(1, len(panels), figsize=(7*len(panels),3.6), squeeze=False)
     for ax,(title,rows) in zip(axes[0], panels.items()):
         d = pd.DataFrame(rows)[::-1].reset_index(drop=True)
         ax.errorbar(100*d['value'], d.index, xerr=100*np.array([d['value']-d.low, d.high-d['value']]), fmt='o', capsize=3)
         ax.axvline(0, c='k', lw=.8)
-        ax.set_yticks(d.index, d.name); ax.set_title(title, fontsize=9); ax.grid(axis='x', alpha=.3)
+        ax.set_yticks(d.index, d.name); ax.set_title(title, fontsize=9, loc='right'); ax.grid(axis='x', alpha=.3)
     fig.tight_layout(); fig.savefig(HERE/'results'/'adapt.png', dpi=110)
 
 class Run:
@@ -133,7 +133,7 @@ def topics(run, name, leaves, texts, label):
 def transfer(run, d, steps):
     "On other labels than it is judged by; such pairs teach topics too"
     leaves = classification(run, d, steps, 'clinc150'); test = d['banking'][1]
-    topics(run, 'clustering: banking77, v-measure, learned on labels of clinc150', leaves, test.text.tolist(), test.label)
+    topics(run, 'clustering: banking77, labels of clinc150', leaves, test.text.tolist(), test.label)
 
 def clustering(run, d, steps):
     "The teacher told to look for the topic, and the adapter's way toward it"
