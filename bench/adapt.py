@@ -1,7 +1,7 @@
 """What task adapters add to a distilled base, and which part of their losses does it.
 
 `python bench/adapt.py --leaf DIR` with the folder of a leaf of the offline teacher (bench/general_leaf.py makes one); `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`.
-Each adapter is trained on three seeds and judged against the base on data it has not seen: text-matching on stsb (trained on its train split), classification on banking77 (trained on its train split, and for transfer on clinc150), retrieval on held-out documentation pairs,
+Each adapter is trained on three seeds and judged against the base on data it has not seen: text-matching on stsb (trained on its train split), classification on banking77 (trained on its train split, and for transfer on clinc150, which is judged by clusters too), retrieval on held-out documentation pairs,
 held-out medquad pairs and scifact (trained on pairs of the first two kinds), clustering on banking77. Differences are paired, query by query or text by text, averaged over seeds; intervals are by bootstrap over these.
 V-measure is no mean over texts. Base and adapters cluster the texts five times, with the same seeds of k-means; the clusters are kept, and v-measure is computed on texts drawn again, the same for both sides. This interval, like the others, is over the choice of texts; seeds and runs of k-means are averaged over, not drawn again.
 Then the paper's tables 5 (subsets of the retrieval loss) and 6 (binary vectors with and without GOR) at this scale."""
@@ -105,6 +105,10 @@ class Run:
         return [adapt(self.base, task, table, self.out/'base', name=f'{name}-{s}', seed=s, cache=cache, progress=False, **kw)
             for s in range(self.seeds)]
 
+    def vectors(self, leaves, texts):
+        "Of each adapter, and of the base"
+        return [vectors(l, texts) for l in leaves],vectors(self.base, texts)
+
     def report(self, name, r, rows=None):
         (self.rows if rows is None else rows).append(dict(name=name, **r))
         print(f'{time.perf_counter()-self.start:6.0f} s', name, {k: round(100*v, 2) for k,v in r.items()}, flush=True)
@@ -122,27 +126,26 @@ def classification(run, d, steps, learned='banking77'):
     right = [few_shot(l, train, test) for l in leaves]
     run.report(f'classification: banking77, learned on {learned}', against(right, was, mean, len(test))); return leaves
 
-def topics(run, name, leaves, texts, label):
-    "v-measure of k-means, k the number of labels; as a function of vectors too"
-    y,names = pd.factorize(label); at_k = lambda v: clusters(v, len(names))
+def topics(run, name, new, was, label):
+    "Reports v-measure of k-means on the vectors of adapters and base, k the number of labels; it as a function of vectors"
+    y,names = pd.factorize(label); at_k = lambda v: clusters(normalize(v), len(names))
     v_measure = lambda cs,at: np.mean([v_measure_score(y[at], c[at]) for c in cs])
-    run.report(name, against([at_k(normalize(vectors(l, texts))) for l in leaves], at_k(normalize(vectors(run.base, texts))), v_measure,
-        len(y), runs=300))
+    run.report(name, against([at_k(v) for v in new], at_k(was), v_measure, len(y), runs=300))
     return lambda v: float(v_measure(at_k(v), np.arange(len(y))))
 
 def transfer(run, d, steps):
     "On other labels than it is judged by; such pairs teach topics too"
-    leaves = classification(run, d, steps, 'clinc150'); test = d['banking'][1]
-    topics(run, 'clustering: banking77, labels of clinc150', leaves, test.text.tolist(), test.label)
+    leaves = classification(run, d, steps, 'clinc150'); test = d['banking'][1]; new,was = run.vectors(leaves, test.text.tolist())
+    topics(run, 'clustering: banking77, labels of clinc150', new, was, test.label)
 
 def clustering(run, d, steps):
     "The teacher told to look for the topic, and the adapter's way toward it"
     (train,test),teacher = d['banking'],offline_teacher('cpu'); texts = test.text.tolist()
     told,plain = encode(teacher, texts, KINDS['clustering'].instruction, MAX),encode(teacher, texts, max_length=MAX)
     leaves = run.make('clustering', dict(text=d['clinc'].text.tolist()+train.text.tolist()[:3000]), 'clustering', steps=steps)
-    score = topics(run, 'clustering: banking77, v-measure', leaves, texts, test.label)
-    res = dict(teacher=score(plain), teacher_told=score(told), cosine_to_told=against([cosine(vectors(l, texts), told) for l in leaves],
-        cosine(vectors(run.base, texts), told), mean, len(texts)))
+    new,was = run.vectors(leaves, texts); score = topics(run, 'clustering: banking77, v-measure', new, was, test.label)
+    res = dict(teacher=score(plain), teacher_told=score(told), cosine_to_told=against([cosine(v, told) for v in new], cosine(was, told),
+        mean, len(texts)))
     print('clustering', res, flush=True); return res
 
 def retrieval(run, d, steps):

@@ -52,8 +52,8 @@ def fresh_ms(code, runs):
 
 def made(info):
     "What a leaf remembers of how it was made, as far as others could make it again"
-    return {k: info.get(k) for k in ('student','n_texts','epochs','minutes','bs','lr','max_length','seed','n_solve')} | dict(
-        teacher=info['teacher']['name'], cosine=info['history'][-1]['cosine'])
+    return {k: info.get(k) for k in ('student','n_texts','epochs','minutes','bs','lr','embedding_lr_scale','max_length','seed','n_solve',
+        'n_units')} | dict(teacher=info['teacher']['name'], cosine=info['history'][-1]['cosine'])
 
 def machine():
     "Processor, cores, GPU and versions"

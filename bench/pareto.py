@@ -5,7 +5,7 @@ Fewer of the texts that bench/general_leaf.py learns from; speeds interleaved; j
 import json
 from pathlib import Path
 from fastcore.script import call_parse
-from common import HERE, fast_teacher, machine, save, two_tasks
+from common import HERE, fast_teacher, machine, made, save, two_tasks
 from general_leaf import general_texts
 from leaf_nb.pareto import pareto
 
@@ -25,9 +25,8 @@ def main(
         for t in (two_tasks(200, 50, False) if quick else two_tasks())]
     for p in found: print(p.task); print(p.table.round(3).to_string())
     if quick: return
-    made = {k: dict(seconds=l.history.seconds.iloc[-1], embedded_seconds=l.info['embedded_seconds'], cosine=l.history.cosine.iloc[-1],
-        **{x: l.info[x] for x in ('embedding_lr_scale','n_units') if x in l.info})
+    leaves = {k: made(l.info) | dict(seconds=l.history.seconds.iloc[-1], embedded_seconds=l.info['embedded_seconds'])
         for k,l in found[0].leaves.items()}
-    save('pareto', res | dict(made=made, tasks={p.task: json.loads(p.table.reset_index(names='student').to_json(orient='records'))
+    save('pareto', res | dict(made=leaves, tasks={p.task: json.loads(p.table.reset_index(names='student').to_json(orient='records'))
         for p in found}))
     found[-1].plot()[0].figure.savefig(HERE/'results'/'pareto.png', dpi=110)

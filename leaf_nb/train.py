@@ -451,7 +451,8 @@ def _prepare(teacher, texts, student, asked, out, s, cache, resume, progress):
     begun = time.perf_counter()
     check_space(out, 300_000_000 if teacher.model is None else sum(p.numel()*12 for p in teacher.model.parameters()))
     embed(teacher, texts, cache, prompts=s['prompts'], progress=progress); embedded = time.perf_counter()-begun
-    vectors,ds,_,sources = _open(s, cache); leaf,made = _begin(teacher, asked if isinstance(asked, SentenceTransformer) else student, ds, vectors, sources, s)
+    vectors,ds,_,sources = _open(s, cache); student = asked if isinstance(asked, SentenceTransformer) else student
+    leaf,made = _begin(teacher, student, ds, vectors, sources, s)
     out.mkdir(parents=True, exist_ok=True); write_atomic(out/'leaf.json', json.dumps(s, indent=1).encode())
     save_checkpoint(out, leaf, [], dict(step=0, made=made, embedded_seconds=embedded, prepared_seconds=time.perf_counter()-begun))
 
