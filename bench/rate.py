@@ -10,8 +10,9 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from fastcore.script import call_parse
 from common import HERE, machine, save
 from general_leaf import general_texts
+from leaf_nb.loop import default_lr
 from leaf_nb.teacher import as_teacher
-from leaf_nb.train import default_lr, distill
+from leaf_nb.train import distill
 
 def some(texts, n, seed):
     "`n` texts of a mixture by role and source"

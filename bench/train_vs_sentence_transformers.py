@@ -20,7 +20,7 @@ from leaf_nb.cache import embed
 from leaf_nb.solve import make_student
 from leaf_nb.student import add_head, prune
 from leaf_nb.teacher import as_teacher, fast_precision
-from leaf_nb.train import Trainer, for_training, lr_at
+from leaf_nb.loop import Trainer, for_training, lr_at
 
 MAX = 128 # tokens a text
 

@@ -29,7 +29,7 @@ from .student import find_layers
 from .task_losses import cosent, gor, info_nce, info_nce_two_way, matryoshka, relational, score_distill
 from .teacher import as_teacher, autocast, collate, fast_precision, hash_weights, max_tokens, own_prompts, token_ids
 from .texts import as_prompts, check_texts, read_table, roles
-from .train import for_training, lr_at
+from .loop import for_training, lr_at
 
 # %% ../nbs/11_adapt.ipynb #36efd5be
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from .folder import load_leaf
 from .metrics import cosine, effective_rank, neighbours, normalize, overlap, paired_bootstrap, search
 from .tasks import Task, quality
 from .texts import check_texts
-from .train import score_line
+from .loop import score_line
 
 # %% ../nbs/09b_diagnose.ipynb #818cc6d0
 def add_noise(
