@@ -54,13 +54,15 @@ def clusters(vectors, k, runs=5):
     "Cluster of each text, in each of several runs of k-means, as mteb does it"
     return [MiniBatchKMeans(k, batch_size=512, n_init=3, random_state=i).fit_predict(vectors) for i in range(runs)]
 
-def rank(leaf, task, teacher_documents=None, binary=False):
-    "nDCG@10 of each query; documents by the leaf, or by the teacher where their vectors are given"
+def both(leaf, tasks):
+    "Vectors of queries and documents of each task"
     e = embedder(leaf.model, leaf.info.get('prompts'), MAX)
-    q = normalize(e(task.queries, 'query'))
-    d = normalize(e(task.documents, 'document')) if teacher_documents is None else teacher_documents
-    if binary: q,d = (comparable(codes(x, 'binary')) for x in (q, d))
-    return quality(task, q, d)
+    return [tuple(normalize(e(x, r)) for x,r in ((t.queries,'query'), (t.documents,'document'))) for t in tasks]
+
+def ranks(tasks, vectors, documents=None, binary=False):
+    "nDCG@10 of each query, one task after another; documents as in `vectors`, or by the teacher where theirs are given"
+    how = (lambda x: comparable(codes(x, 'binary'))) if binary else np.asarray
+    return np.concatenate([quality(t, how(q), how(d if documents is None else documents[t.name])) for t,(q,d) in zip(tasks, vectors)])
 
 def data(quick):
     "Training tables and tasks"
@@ -155,22 +157,19 @@ def retrieval(run, d, steps):
     "The whole loss, and every subset of it; binary vectors with and without GOR"
     teacher,tasks = as_teacher('offline', MAX, 'cpu'),d['tasks']
     docs = {t.name: embedder(teacher)(t.documents, 'document') for t in tasks}; at = np.cumsum([0]+[len(t.queries) for t in tasks])
-    def ranks(l, binary=False): return np.concatenate([rank(l, t, binary=binary) for t in tasks])
     def by_task(v, rows): return np.mean([v[a:b][rows[(rows>=a)&(rows<b)]-a].mean() for a,b in zip(at, at[1:])])
-    was,was_binary,losses,binary,full = ranks(run.base),ranks(run.base, True),[],[],dict(infonce=1., distill=2., gor=1.)
+    def gain(new, how=by_task, part=slice(None), **kw):
+        x = [ranks(tasks, v, **kw)[part] for v in (*new, was)]; return against(x[:-1], x[-1], how, len(x[-1]))
+    was,losses,binary,full = both(run.base, tasks),[],[],dict(infonce=1., distill=2., gor=1.)
     for keep in (k for n in (3,2,1) for k in combinations(full, n) if k!=('gor',)): # alone it asks for nothing but spread
-        made = run.make('retrieval', d['train'], f"retrieval-{'-'.join(keep)}", steps=steps, bs=48,
-            weights={k: v if k in keep else 0. for k,v in full.items()})
-        run.report(' + '.join(keep), against([ranks(l) for l in made], was, by_task, len(was)), losses)
-        if {'infonce','distill'}<=set(keep):
-            run.report(f"binary, {' + '.join(keep)}", against([ranks(l, True) for l in made], was_binary, by_task, len(was)), binary)
+        new = [both(l, tasks) for l in run.make('retrieval', d['train'], f"retrieval-{'-'.join(keep)}", steps=steps, bs=48,
+            weights={k: v if k in keep else 0. for k,v in full.items()})]
+        run.report(' + '.join(keep), gain(new), losses)
+        if {'infonce','distill'}<=set(keep): run.report(f"binary, {' + '.join(keep)}", gain(new, binary=True), binary)
         if len(keep)<3: continue
         run.report('retrieval: three tasks, standard, nDCG@10', {k: v for k,v in losses[-1].items() if k!='name'})
-        for t,a,b in zip(tasks, at, at[1:]):
-            run.report(f'retrieval: {t.name}, standard', against([rank(l, t) for l in made], was[a:b], mean, b-a))
-        for t in tasks:
-            run.report(f'retrieval: {t.name}, asymmetric', against([rank(l, t, docs[t.name]) for l in made],
-                rank(run.base, t, docs[t.name]), mean, len(t.queries)))
+        for how,kw in dict(standard={}, asymmetric=dict(documents=docs)).items():
+            for t,a,b in zip(tasks, at, at[1:]): run.report(f'retrieval: {t.name}, {how}', gain(new, mean, slice(a, b), **kw))
     return dict(losses=losses, binary=binary)
 
 PARTS = dict(matching=matching, classification=classification, transfer=transfer, clustering=clustering, retrieval=retrieval)
