@@ -49,7 +49,7 @@ def main(
     teacher = fast_teacher('offline', 128)
     texts = that_fit(teacher, general_texts(n_sentences, n_passages, 100 if quick else 1, seed), .3*minutes*60)
     cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache); embedded = time.perf_counter()-wall
-    left = minutes*60-embedded-60-n_solve/150 # a minute for tokens and files, and the solve
+    left = minutes*60-embedded-30-2*embedded*n_solve/sum(map(len, texts.values())) # half a minute for tokens and files, and the solve
     if left<20: raise SystemExit(f'Embedding took {embedded:.0f} s of {minutes*60:.0f}. Raise --minutes.')
     leaf = distill(teacher, texts, 'prune:2', out, cache=cache, minutes=left/60, lr=lr, max_length=128, n_solve=n_solve, seed=seed,
         save_every=300)
