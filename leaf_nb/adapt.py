@@ -221,7 +221,7 @@ def watched(
     if 'label' in part.table: # text by text, whatever the number of its labels
         v = u[0][np.unique(part.t, return_index=True)[1]]; s = v@v.T; np.fill_diagonal(s, -9)
         return 'same label',float((part.of & part.of[s.argmax(1)]).any(1).mean()) if len(v)>1 else np.nan
-    if len(z)>1: return 'found first',float(((u[0]@u[1].T).argmax(1)==np.arange(len(u[0]))).mean())
+    if len(z)>1: d = part.codes[1]; return 'found first',float((d[(u[0]@u[1].T).argmax(1)]==d).mean()) # whichever copy of it
     return 'cosine',1-float(cosine_loss(psi(torch.from_numpy(z[0])), torch.from_numpy(part.targets['distill'][0])))
 
 # %% ../nbs/11_adapt.ipynb #1033b91e

@@ -69,9 +69,11 @@ _nan = float('nan')
 def _row(texts=_nan, tokens=_nan, disk=0., memory=0., hours=_nan):
     return dict(texts=texts, tokens=tokens, disk=disk, memory=memory, hours=hours)
 
+def _wide(source): return len({*source.gives}-{'score','label'}) # texts a row
+
 def _count(sources, limit):
     "(texts, tokens up to `limit` each, bytes) of sources"
-    n = [(s.n or 0)*len({*s.gives}-{'score','label'}) for s in sources]
+    n = [(s.n or 0)*_wide(s) for s in sources]
     return sum(n), sum(k*min(s.tokens+8, limit) for k,s in zip(n, sources)), sum(5*k*s.tokens for k,s in zip(n, sources))
 
 class Cost:
@@ -121,7 +123,7 @@ def long(self:Cost):
 @patch
 def adapter(self:Cost, task):
     a = self.recipe.adapters[task]; data,asks = [*a['data'].values()],task!='classification' # there the base is the teacher
-    n,tokens,_ = _count(data, a['max_length']); cols = {k: len(s.gives) if asks else 9 for k,s in a['data'].items()}
+    n,tokens,_ = _count(data, a['max_length']); cols = {k: _wide(s) if asks else 9 for k,s in a['data'].items()}
     parts = {k: a | (a.get('settings') or {}).get(k, {}) for k in cols}
     mean,seen = tokens/max(n, 1),a['steps']*a['bs']*max(cols.values())
     most = {k: self.held(p['bs']*cols[k], p['max_length']) for k,p in parts.items()}; k = max(most, key=most.get)
