@@ -14,14 +14,14 @@ from scipy.stats import rankdata
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import v_measure_score
-from common import HERE, SHARED, machine, made, save
+from common import HERE, SHARED, fast_teacher, machine, made, save
 from leaf_nb.adapt import KINDS, adapt
 from leaf_nb.evaluate import embedder
 from leaf_nb.folder import load_leaf
 from leaf_nb.inherit import codes, comparable
 from leaf_nb.metrics import cosine, normalize
 from leaf_nb.tasks import load_beir, quality, task_from_pairs
-from leaf_nb.teacher import as_teacher, encode, offline_teacher
+from leaf_nb.teacher import encode, offline_teacher
 from leaf_nb.texts import doc_corpus, read_table
 
 EVAL,MAX = SHARED/'data'/'eval',128
@@ -55,8 +55,8 @@ def clusters(vectors, k, runs=5):
     return [MiniBatchKMeans(k, batch_size=512, n_init=3, random_state=i).fit_predict(vectors) for i in range(runs)]
 
 def both(leaf, tasks):
-    "Vectors of queries and documents of each task"
-    e = embedder(leaf.model, leaf.info.get('prompts'), MAX)
+    "Vectors of queries and documents of each task, at the precision that is fast here"
+    e = embedder(fast_teacher(leaf.model, MAX))
     return [tuple(normalize(e(x, r)) for x,r in ((t.queries,'query'), (t.documents,'document'))) for t in tasks]
 
 def ranks(tasks, vectors, documents=None, binary=False):
@@ -155,8 +155,8 @@ def clustering(run, d, steps):
 
 def retrieval(run, d, steps):
     "The whole loss, and every subset of it; binary vectors with and without GOR"
-    teacher,tasks = as_teacher('offline', MAX, 'cpu'),d['tasks']
-    docs = {t.name: embedder(teacher)(t.documents, 'document') for t in tasks}; at = np.cumsum([0]+[len(t.queries) for t in tasks])
+    tasks = d['tasks']; e = embedder(fast_teacher('offline', MAX)); docs = {t.name: e(t.documents, 'document') for t in tasks}
+    at = np.cumsum([0]+[len(t.queries) for t in tasks])
     def by_task(v, rows): return np.mean([v[a:b][rows[(rows>=a)&(rows<b)]-a].mean() for a,b in zip(at, at[1:])])
     def gain(new, how=by_task, part=slice(None), **kw):
         x = [ranks(tasks, v, **kw)[part] for v in (*new, was)]; return against(x[:-1], x[-1], how, len(x[-1]))

@@ -41,7 +41,7 @@ class Judge:
         return {t.name: e for (t,_,_),e in zip(self.tasks, each)} | dict(mean=float(np.mean(each)))
 
 def fast_teacher(teacher, max_length):
-    "A teacher at the precision that is fast here: for what is learned from, not for what is judged"
+    "A teacher at the precision that is fast here: for what is learned from, or where both sides of a comparison are embedded with it"
     return as_teacher(teacher, max_length, 'cpu', {'bf16': 'bfloat16', 'fp32': 'float32'}[fast_precision('cpu')])
 
 def fresh_ms(code, runs):
