@@ -1,7 +1,7 @@
 """What task adapters add to a distilled base, and which part of their losses does it.
 
 `python bench/adapt.py --leaf DIR` with the folder of a leaf of the offline teacher (bench/general_leaf.py makes one); `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`.
-Each adapter is trained on three seeds and judged against the base on data it has not seen: text-matching on stsb (trained on its train split), classification on banking77 (trained on its train split, and for transfer on clinc150, for 10, 30, 100 and 300 steps, judged by clusters too), retrieval on held-out documentation pairs,
+Each adapter is trained on three seeds and judged against the base on data it has not seen: text-matching on stsb (trained on its train split), classification on banking77 (trained on its train split, and for transfer on clinc150, for few steps and for many, judged by clusters too), retrieval on held-out documentation pairs,
 held-out medquad pairs and scifact (trained on pairs of the first two kinds), clustering on banking77. Differences are paired, query by query or text by text, averaged over seeds; intervals are by bootstrap over these.
 V-measure is no mean over texts. Base and adapters cluster the texts five times, with the same seeds of k-means; the clusters are kept, and v-measure is computed on texts drawn again, the same for both sides. This interval, like the others, is over the choice of texts; seeds and runs of k-means are averaged over, not drawn again.
 Then the paper's tables 5 (subsets of the retrieval loss) and 6 (binary vectors with and without GOR) at this scale."""
