@@ -83,7 +83,7 @@ def plot(d, path):
     ax.set_xscale('symlog', linthresh=2)
     ax.set_xticks([-50,-20,-10,-5,-2,-1,0,1,2], ['-50','-20','-10','-5','-2','-1','0','1','2'])
     ax.grid(axis='x', alpha=.3)
-    ax.set(xlabel='points of asymmetric retention against the default, 95% interval', title='What each choice is worth')
+    ax.set(xlabel='points of asymmetric retention, 95% interval', title='What each choice is worth, against the default')
     fig.tight_layout()
     fig.savefig(path, dpi=110)
 
