@@ -43,7 +43,7 @@ def main(
 ):
     "Prints the table; writes bench/results/general_leaf.json unless `quick`"
     if out is None: raise SystemExit('Where should the leaf go? Type --out DIR')
-    if quick: minutes,n_solve = 2.5,3000
+    if quick: minutes,n_solve = 2.5,1000
     wall,cpu = time.perf_counter(),time.process_time()
     out = Path(out)
     teacher = fast_teacher('offline', 128)
