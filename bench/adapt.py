@@ -57,7 +57,7 @@ def clusters(vectors, k, runs=5):
 def both(leaf, tasks):
     "Vectors of queries and documents of each task, at the precision that is fast here"
     e = embedder(fast_teacher(leaf.model, MAX))
-    return [tuple(normalize(e(x, r)) for x,r in ((t.queries,'query'), (t.documents,'document'))) for t in tasks]
+    return [(normalize(e(t.queries, 'query')), normalize(e(t.documents, 'document'))) for t in tasks]
 
 def ranks(tasks, vectors, documents=None, binary=False):
     "nDCG@10 of each query, one task after another; documents as in `vectors`, or by the teacher where theirs are given"
@@ -158,18 +158,18 @@ def retrieval(run, d, steps):
     tasks = d['tasks']; e = embedder(fast_teacher('offline', MAX)); docs = {t.name: e(t.documents, 'document') for t in tasks}
     at = np.cumsum([0]+[len(t.queries) for t in tasks])
     def by_task(v, rows): return np.mean([v[a:b][rows[(rows>=a)&(rows<b)]-a].mean() for a,b in zip(at, at[1:])])
-    def gain(new, how=by_task, part=slice(None), **kw):
-        x = [ranks(tasks, v, **kw)[part] for v in (*new, was)]; return against(x[:-1], x[-1], how, len(x[-1]))
+    def gain(x, how=by_task, part=slice(None)): x = [v[part] for v in x]; return against(x[:-1], x[-1], how, len(x[-1]))
+    def scores(new, **kw): return [ranks(tasks, v, **kw) for v in (*new, was)]
     was,losses,binary,full = both(run.base, tasks),[],[],dict(infonce=1., distill=2., gor=1.)
     for keep in (k for n in (3,2,1) for k in combinations(full, n) if k!=('gor',)): # alone it asks for nothing but spread
         new = [both(l, tasks) for l in run.make('retrieval', d['train'], f"retrieval-{'-'.join(keep)}", steps=steps, bs=48,
             weights={k: v if k in keep else 0. for k,v in full.items()})]
-        run.report(' + '.join(keep), gain(new), losses)
-        if {'infonce','distill'}<=set(keep): run.report(f"binary, {' + '.join(keep)}", gain(new, binary=True), binary)
+        own = scores(new); run.report(' + '.join(keep), gain(own), losses)
+        if {'infonce','distill'}<=set(keep): run.report(f"binary, {' + '.join(keep)}", gain(scores(new, binary=True)), binary)
         if len(keep)<3: continue
-        run.report('retrieval: three tasks, standard, nDCG@10', {k: v for k,v in losses[-1].items() if k!='name'})
-        for how,kw in dict(standard={}, asymmetric=dict(documents=docs)).items():
-            for t,a,b in zip(tasks, at, at[1:]): run.report(f'retrieval: {t.name}, {how}', gain(new, mean, slice(a, b), **kw))
+        run.report('retrieval: three tasks, standard, nDCG@10', gain(own))
+        for how,x in dict(standard=own, asymmetric=scores(new, documents=docs)).items():
+            for t,a,b in zip(tasks, at, at[1:]): run.report(f'retrieval: {t.name}, {how}', gain(x, mean, slice(a, b)))
     return dict(losses=losses, binary=binary)
 
 PARTS = dict(matching=matching, classification=classification, transfer=transfer, clustering=clustering, retrieval=retrieval)
@@ -200,5 +200,5 @@ def main(
             settings=dict(steps=n, seeds=seeds, max_length=MAX, base=made(run.base.info)),
             seconds=time.perf_counter()-run.start, rows=run.rows, **(more or {}))
         res['parts'] = {k: res['parts'][k] for k in PARTS if k in res['parts']}
-        save('adapt', dict(parts=res['parts'], rows=[r for x in res['parts'].values() for r in x['rows']]))
+        save('adapt', res)
         plot(res['parts'])

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['MINILM', 'MINILM_SHA256', 'check_vectors', 'is_normalized', 'check_sha256', 'offline_teacher', 'token_batches',
            'max_tokens', 'token_ids', 'collate', 'collate_bags', 'Tokenised', 'precision_of', 'fast_precision',
-           'autocast', 'encode_batches', 'encode', 'Teacher', 'hash_weights', 'theta_of', 'describe_modules',
+           'autocast', 'encode_batches', 'encode', 'Teacher', 'hash_weights', 'rope_of', 'describe_modules',
            'own_prompts', 'from_model', 'from_callable', 'from_endpoint', 'from_array', 'as_teacher']
 
 # %% ../nbs/02_teacher.ipynb #e8a5d9b6
-import hashlib
+import hashlib, json
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -306,12 +306,11 @@ def hash_weights(
     return h.hexdigest()[:16]
 
 # %% ../nbs/02_teacher.ipynb #2efe1965
-def theta_of(
-    model:SentenceTransformer, # Any
-) -> float|None: # None without rotary positions
-    "The base of the rotary positions"
-    p = getattr(getattr(getattr(model[0], 'auto_model', None), 'config', None), 'rope_parameters', None) or {}
-    p = p.get('full_attention', p); return p.get('rope_theta')
+def rope_of(
+    module:torch.nn.Module, # Of a SentenceTransformer
+) -> dict: # Empty without rotary positions
+    "What rotary positions are made from: base, kind, scale; no weight holds it"
+    return getattr(getattr(getattr(module, 'auto_model', None), 'config', None), 'rope_parameters', None) or {}
 
 def describe_modules(
     model:SentenceTransformer, # A loaded model
@@ -321,7 +320,7 @@ def describe_modules(
         if isinstance(m, Router): return f"Router({'; '.join(f'{k}: '+', '.join(map(named, route)) for k,route in m.sub_modules.items())})"
         act = type(getattr(m, 'activation_function', None)).__name__ # of a Dense
         how = m.pooling_mode if isinstance(m, Pooling) else act if act not in ('NoneType','Identity') else ''
-        if theta := theta_of([m]): how = f'theta {theta:g}' # no weight holds it
+        if rope := rope_of(m): how = json.dumps(rope, sort_keys=True)
         return type(m).__name__+(f'({how})' if how else '')
     return [named(m) for m in model] + ([f'first {model.truncate_dim}'] if model.truncate_dim else [])
 
