@@ -36,7 +36,8 @@ def main(
     minutes:float=29., # On the clock, for everything
     n_sentences:int=100_000, # Sentences of passages, at most
     n_passages:int=10_000, # Whole passages, at most
-    lr:float=5e-4, # Peak rate
+    bs:int=128, # Texts a step; most are short
+    lr:float=1e-3, # Peak rate
     n_solve:int=10_000, # Texts that the start is solved on
     seed:int=0, # Of everything
     quick:bool=False, # A hundredth, two minutes: only to see that the script works; nothing is saved
@@ -51,8 +52,8 @@ def main(
     cache = out.with_name(out.name+'-vectors'); embed(teacher, texts, cache); embedded = time.perf_counter()-wall
     left = minutes*60-embedded-30-2*embedded*n_solve/sum(map(len, texts.values())) # half a minute for tokens and files, and the solve
     if left<20: raise SystemExit(f'Embedding took {embedded:.0f} s of {minutes*60:.0f}. Raise --minutes.')
-    leaf = distill(teacher, texts, 'prune:2', out, cache=cache, minutes=left/60, lr=lr, max_length=128, n_solve=n_solve, seed=seed,
-        save_every=300)
+    leaf = distill(teacher, texts, 'prune:2', out, cache=cache, minutes=left/60, bs=bs, lr=lr, max_length=128, n_solve=n_solve,
+        seed=seed, save_every=300)
     took = dict(minutes=(time.perf_counter()-wall)/60, cpu_minutes=(time.process_time()-cpu)/60, embedding_minutes=embedded/60)
     t,l = embedder(as_teacher('offline', None, 'cpu')),embedder(leaf.model)
     rows = {k.name: compare(k, sides(k, t), sides(k, l)) for k in two_tasks()}

@@ -259,13 +259,13 @@ def steps_for(
     minutes:float, # Time to fill
     probe:int=8, # Steps to time
 ) -> int: # At least 1
-    "How many steps fill `minutes` on this machine: steps at a rate of zero are timed"
-    took = []
-    for i in range(probe):
-        start = time.perf_counter()
-        t.step(t.batches[i*max(1, t.batches.per_epoch//probe) % t.batches.per_epoch], 0.)
-        took.append(time.perf_counter()-start)
-    t.reset(); return max(1, int(minutes*60/np.mean(took[2:] or took)))
+    "How many steps fill `minutes` on this machine: steps at a rate of zero are timed, the smallest to the largest"
+    some = [t.batches[i] for i in np.unique(np.linspace(0, t.batches.per_epoch-1, 1000).astype(int))]
+    size = np.array([len(b)*t.batches.lengths[b].max() for b in some]) # tokens, padding included
+    at,took = size.argsort(kind='stable')[np.linspace(0, len(some)-1, probe).astype(int)],[]
+    for i in [at[-1], *at]: # the first warms up
+        start = time.perf_counter(); t.step(some[i], 0.); took.append(time.perf_counter()-start)
+    t.reset(); return max(1, int(minutes*60/np.interp(size, size[at], took[1:]).mean()))
 
 def score_line(
     s:np.ndarray, # [n, dim] vectors of the leaf
