@@ -258,14 +258,15 @@ def steps_for(
     t:Trainer, # Not changed, but for its optimizers, which are new
     minutes:float, # Time to fill
     probe:int=8, # Steps to time
+    evals:int=20, # Validations over the run, as in `run_steps`; half of the time at most is kept for them
 ) -> int: # At least 1
     "How many steps fill `minutes` on this machine: steps at a rate of zero are timed, the smallest to the largest"
     some = [t.batches[i] for i in np.unique(np.linspace(0, t.batches.per_epoch-1, 1000).astype(int))]
     size = np.array([len(b)*t.batches.lengths[b].max() for b in some]) # tokens, padding included
-    at,took = size.argsort(kind='stable')[np.linspace(0, len(some)-1, probe).astype(int)],[]
-    for i in [at[-1], *at]: # the first warms up
-        start = time.perf_counter(); t.step(some[i], 0.); took.append(time.perf_counter()-start)
-    t.reset(); return max(1, int(minutes*60/np.interp(size, size[at], took[1:]).mean()))
+    at = size.argsort(kind='stable')[np.linspace(0, len(some)-1, probe).astype(int)]
+    def timed(f, *args): start = time.perf_counter(); f(*args); return time.perf_counter()-start
+    timed(t.step, some[at[-1]], 0.); step = np.interp(size, size[at], [timed(t.step, some[i], 0.) for i in at]).mean() # after one that warms up
+    t.reset(); left = minutes*60; return max(1, int(max(left/2, left-evals*timed(t.validate))/step))
 
 def score_line(
     s:np.ndarray, # [n, dim] vectors of the leaf
