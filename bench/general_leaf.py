@@ -1,7 +1,7 @@
 """A leaf of the offline teacher for general English: two layers, an hour of processor time, embedding included.
 
 `python bench/general_leaf.py --out DIR`; `--quick` tries the script. `LEAF_SHARED` names the folder that holds `data/`. `--minutes` is time on the clock for everything up to the finished leaf: 28 minutes of two cores are within 60 CPU minutes, should it take a little longer than foreseen.
-What it learns from: questions and web queries; definitions, with and without their words; sentences of passages; passages. Many short texts rather than few long ones: they cost fewer tokens and teach the words of more subjects. How many depends on the machine: the teacher may take three tenths of the time, the rest is training, some two passes. Most steps have short texts, so they take many of them: with 32 a third of the time went to what a step costs however few they are."""
+What it learns from: questions and web queries; definitions, with and without their words; sentences of passages; passages. Many short texts rather than few long ones: they cost fewer tokens and teach the words of more subjects. How many depends on the machine: the teacher may take three tenths of the time, the rest is training, some two passes. Most steps have short texts, so they take many of them: of a step with few, much is what a step costs by itself."""
 import json, re, time
 from pathlib import Path
 import numpy as np
