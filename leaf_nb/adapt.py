@@ -8,7 +8,7 @@ __all__ = ['KINDS', 'Kind', 'check_kind', 'labels_of', 'check_signal', 'task_tab
            'long_documents']
 
 # %% ../nbs/11_adapt.ipynb #a9004126
-import json, re, shutil, time
+import json, random, re, shutil, time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -27,7 +27,7 @@ from .metrics import normalize
 from .store import checksum, claim, clear, differences, staged, write_atomic
 from .student import find_layers
 from .task_losses import cosent, gor, info_nce, info_nce_two_way, matryoshka, relational, score_distill
-from .teacher import as_teacher, autocast, collate, fast_precision, hash_weights, max_tokens, own_prompts, token_ids
+from .teacher import as_teacher, autocast, collate, describe_modules, fast_precision, hash_weights, max_tokens, own_prompts, token_ids
 from .texts import as_prompts, check_texts, read_table, roles
 from .loop import for_training, lr_at
 
@@ -99,7 +99,7 @@ def task_table(
 ) -> pd.DataFrame: # The columns of the task, checked
     "Data of a task; labels of several classes in one row become several rows, a list of negatives several columns. Raises `ValueError` for missing columns, texts that are none, scores that are no numbers, a single label, or too few rows"
     k = check_kind(task); more = k.optional and (rf'{k.optional}(_\d+)?' if k.optional=='negative' else k.optional)
-    d = read_table(data, list(k.columns)) if isinstance(data, (str,Path)) else pd.DataFrame(data.to_dict() if hasattr(data, 'column_names')
+    d = read_table(data) if isinstance(data, (str,Path)) else pd.DataFrame(data.to_dict() if hasattr(data, 'column_names')
         else data)
     if missing := [c for c in k.columns if c not in d]:
         raise ValueError(f"{name}: no column {missing[0]!r}; it has {', '.join(map(repr, d.columns))}. {task} wants {', '.join(k.columns)}"
@@ -375,15 +375,21 @@ def base_of(
 
 def _datasets(data, task):
     "name -> checked table, of one data set or several"
+    from datasets import DatasetDict
+    if isinstance(data, DatasetDict):
+        raise ValueError(f"data: saw the splits {', '.join(data)} of a data set, wanted one of them: data[{next(iter(data))!r}]. Several to "
+            "learn from are a plain dict by name.")
     several = isinstance(data, dict) and all(isinstance(v, (str,Path,pd.DataFrame,dict)) or hasattr(v, 'column_names')
         for v in data.values())
     return {n: task_table(d, task, n) for n,d in (data if several else {task: data}).items()}
 
-def _check_out(out, base):
-    "Raise `ValueError` unless `out` is new, empty, or holds the base with that digest"
+def _check_out(out, model, base):
+    "Raise `ValueError` unless `out` is new, empty, or holds `model`, the base with that digest"
     if (out/'modules.json').exists():
-        if (there := hash_weights(load_leaf(out).model, adapters=False))!=base:
-            raise ValueError(f"{out} holds another base ({there}, this is {base}). Choose another out=.")
+        there = load_leaf(out).model; n,saw,wanted = hash_weights(there),describe_modules(there),describe_modules(model)
+        if n!=base or saw!=wanted:
+            raise ValueError(f"{out} holds another base ({f'{n}, this is {base}' if n!=base else f'{saw}, this is {wanted}'}). Choose another "
+                "out=.")
     elif out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} holds something else ({', '.join(sorted(p.name for p in out.iterdir())[:3])}), wanted a new folder, or "
             "one that adapt made. Choose another out=.")
@@ -404,6 +410,10 @@ def _components(kind): # those that its columns allow
     return ('infonce','distill','gor','relational','scores', *(('cosent',) if kind.optional=='score' else ()))
 
 def _lengths(s, tables): return {n: (s['settings'] or {}).get(n, {}).get('max_length', s['max_length']) for n in tables}
+
+def _asks(w, tables):
+    "Does a component want the teacher's vectors of these data?"
+    return any(w.get(k) for k in ('distill','scores')) and any('score' not in d for d in tables.values())
 
 def check_settings(
     model:SentenceTransformer, # The base
@@ -430,7 +440,7 @@ def check_settings(
     for n,d in tables.items():
         if not all(v>=0 for v in w.values()) or not (w.get('cosent', 1) if 'score' in d else sum(v for k,v in w.items() if k!='cosent')):
             raise ValueError(f"weights: saw {w}, wanted numbers of at least 0, and one above for {n} ({', '.join(d)}).")
-    if s['instruction'] and not (any(w.get(k) for k in ('distill','scores')) and any('score' not in d for d in tables.values())):
+    if s['instruction'] and not _asks(w, tables):
         raise ValueError(f"instruction: saw {s['instruction']}, wanted none: no component of {w} asks the teacher about these data. Leave "
             "it out.")
     if bad := [d for d in s['dims'] if not 0<d<=model.get_embedding_dimension()]:
@@ -488,12 +498,13 @@ def mine_negatives(
     "Documents near a query that are not its own, a tenth below the own one's similarity at least"
     from datasets import Dataset
     from sentence_transformers.util import mine_hard_negatives
-    import random
-    random.seed(seed); p,d = prompts or {},Dataset.from_pandas(table[['query','document']])
-    d = mine_hard_negatives(d, model, anchor_column_name='query',
-        positive_column_name='document', num_negatives=n, range_max=30,
-        relative_margin=.1, sampling_strategy='random', query_prompt=p.get('query'), corpus_prompt=p.get('document'),
-        output_format='n-tuple', use_faiss=False, verbose=False)
+    p,d,was = prompts or {},Dataset.from_pandas(table[['query','document']]),random.getstate()
+    random.seed(seed) # it draws from Python's own generator
+    try:
+        d = mine_hard_negatives(d, model, anchor_column_name='query', positive_column_name='document', num_negatives=n, range_max=30,
+            relative_margin=.1, sampling_strategy='random', query_prompt=p.get('query'), corpus_prompt=p.get('document'),
+            output_format='n-tuple', use_faiss=False, verbose=False)
+    finally: random.setstate(was)
     d = d.to_pandas(); return d.rename(columns={c: f'negative_{i+1}' for i,c in enumerate(d.columns[2:])})
 
 # %% ../nbs/11_adapt.ipynb #828792a5
@@ -517,16 +528,20 @@ def _parts(leaf, tables, s):
 
 def _teachers(leaf, teacher, own, parts, s):
     "Prompts by role and side; max_length -> the teacher that reads as much, or none where no component asks it"
-    asked = {p.max_length for p in parts.values() if 'score' not in p.table}
-    if not asked or not any(s['weights'].get(k) for k in ('distill','scores')): return {},{}
-    t = teacher_of(leaf, teacher); sides = _sides(s, own, leaf.info.get('prompts'), t)
-    if t.dim and s['weights'].get('distill'): _check_width(*_projection(leaf), t.dim)
-    return sides,{n: _reading(t, n, sides) for n in asked}
+    if teacher is None: return {},{}
+    sides,asked = _sides(s, own, leaf.info.get('prompts'), teacher),[p for p in parts.values() if 'score' not in p.table]
+    if teacher.vectors is not None and (n := sum(len(p.texts[:2]) for p in asked))>1:
+        raise ValueError(f"teacher: saw an array, which has one vector a text, and {n} columns of texts ({', '.join(asked[0].texts[:2])}). "
+            "Give a model, a function or an endpoint.")
+    if s['weights'].get('distill'):
+        some = asked[0].table[asked[0].texts[0]].iloc[0] # a function's width is known when it has answered
+        _check_width(*_projection(leaf), teacher.dim or np.shape(teacher([some], _role(asked[0], 0), sides))[1])
+    return sides,{n: _reading(teacher, n, sides) for n in {p.max_length for p in asked}}
 
 # %% ../nbs/11_adapt.ipynb #fe2b05e5
 def _adapt(leaf, teacher, own, parts, s, folder, overwrite, cache, save_every, progress):
     "From checked settings to the adapter's folder"
-    sides,teachers = _teachers(leaf, teacher, own, parts, s); out,run_folder = folder.parent.parent,_unfinished(folder)
+    sides,teachers = _teachers(leaf, teacher, own, parts, s); out,run_folder = folder.absolute().parent.parent,_unfinished(folder)
     lock = FileLock(out.with_name(f'.{out.name}.lock')); out.parent.mkdir(parents=True, exist_ok=True)
     with lock: _make_base(leaf, out) # adapters of several tasks may begin at once
     Path(lock.lock_file).unlink(missing_ok=True)
@@ -559,7 +574,7 @@ def adapt(
     name:str|None=None, # Of the adapter; None: the task
     teacher=None, # For distillation; None: the one the leaf remembers. It reads `max_length` tokens after its prompt
     prompts:dict|None=None, # role -> what the student gets before its texts; None: the base's own
-    instruction:str|dict|None=None, # Of the teacher, before queries (retrieval) or texts, or a dict by role; None: the task's
+    instruction:str|dict|None=None, # Of the teacher, before queries (retrieval) or texts, or a dict by role; None: the task's, '': none
     steps:int=500, # Gradient steps
     bs:int=64, # Rows a step
     lr:float|None=None, # Peak rate; None: twice the paper's (`KINDS`), at least 1e-4, as the paper takes many times as many steps
@@ -585,20 +600,24 @@ def adapt(
     need_peft(); kind = check_kind(task); out,name = Path(out),name or task
     if not re.fullmatch(r'[\w-]+', name):
         raise ValueError(f"name: saw {name!r}, wanted letters, digits, - and _: it becomes a folder and part of weights' names.")
-    tables,leaf,folder = _datasets(data, task),base_of(leaf),out/'adapters'/name; told = instruction or kind.instruction
+    tables,leaf,folder = _datasets(data, task),base_of(leaf),out/'adapters'/name; w = dict(kind.weights) | (weights or {})
+    told = kind.instruction if instruction is None else instruction
     was = None if overwrite else _earlier(folder) # its precision goes on, whatever is fast on this machine
     s = dict(task=task, base=hash_weights(leaf.model),
         data={n: [len(d), checksum(pd.util.hash_pandas_object(d.astype(str), index=False).to_numpy().tobytes())[:12]]
             for n,d in tables.items()},
-        steps=steps, bs=bs, lr=lr or max(1e-4, 2*kind.lr), max_length=max_length, settings=settings,
-        weights=dict(kind.weights) | (weights or {}), tau=tau or kind.tau, dims=list(dims), mine=mine,
+        steps=steps, bs=bs, lr=max(1e-4, 2*kind.lr) if lr is None else lr, max_length=max_length, settings=settings,
+        weights=w, tau=kind.tau if tau is None else tau, dims=list(dims), mine=mine,
         average=task=='retrieval' if average is None else average, theta=theta, r=r, alpha=alpha, n_val=n_val, seed=seed,
         precision=precision or (was or {}).get('precision') or fast_precision(leaf.model.device),
         instruction={kind.roles[0]: told} if isinstance(told, str) else told, prompts=prompts)
-    check_settings(leaf.model, tables, s); _check_out(out, s['base'])
-    if was and (d := differences({k: was.get(k) for k in s}, json.loads(json.dumps(s)))):
+    check_settings(leaf.model, tables, s); _check_out(out, leaf.model, s['base'])
+    there = not overwrite and (folder/'adapter.json').exists()
+    if teacher := teacher_of(leaf, teacher) if _asks(w, tables) and not (there and teacher is None) else None:
+        s['teacher'] = teacher.identity
+    if was and (d := differences({k: was.get(k, s[k]) for k in s}, json.loads(json.dumps(s)))):
         raise ValueError(f"{folder} was begun with other settings. {'; '.join(d)}. Choose another name=, or overwrite=True to start anew.")
-    if not overwrite and (folder/'adapter.json').exists(): # a run killed between its last two lines leaves its folder
+    if there: # a run killed between its last two lines leaves its folder
         shutil.rmtree(_unfinished(folder), ignore_errors=True); return load_leaf(folder)
     return _adapt(leaf, teacher, *_parts(leaf, tables, s), s, folder, overwrite, cache, save_every, progress)
 

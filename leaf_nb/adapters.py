@@ -128,7 +128,7 @@ def base_folder(
     path, # Folder of a base, or of one of its adapters
 ) -> Path:
     "The base's"
-    return Path(path).parent.parent if (Path(path)/'adapter.json').exists() else Path(path)
+    return Path(path).absolute().parent.parent if (Path(path)/'adapter.json').exists() else Path(path)
 
 def adapters_in(
     folder, # Of the base

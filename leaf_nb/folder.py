@@ -123,9 +123,9 @@ def load_leaf(
     if isinstance(leaf, SentenceTransformer): return Leaf(leaf)
     path = Path(leaf)
     if (path/'adapter.json').exists():
-        base = load_leaf(path.parent.parent, device); meta = load_adapter(base.model, path); sides = base.info.get('prompts') or {}
-        prompts = {r: dict(sides.get(r, dict(teacher='')), student=base.model.prompts.get(r) or '') for r in ('document','query')}
-        return Leaf(base.model, path, base.info | meta | dict(prompts=prompts))
+        base = load_leaf(base_folder(path), device); meta = load_adapter(base.model, path.absolute()); sides = base.info.get('prompts') or {}
+        prompts = {r: dict(sides.get(r, {}), student=base.model.prompts.get(r) or '') for r in ('document','query')}
+        return Leaf(base.model, path, {k: v for k,v in base.info.items() if k!='scores'} | meta | dict(prompts=prompts))
     if not (path/'modules.json').exists():
         raise FileNotFoundError(f"No model in {path}: wanted a folder that distill or SentenceTransformer.save made. "
             f"{'Its training has not finished: run distill again to continue.' if (path/'leaf.json').exists() else 'Check the path.'}")

@@ -184,7 +184,7 @@ def gor(queries:Tensor, # float [n, dim]
     Reference: jina-embeddings-v5-text, arXiv 2602.15547, equation 3; Zhang et al. 2017, arXiv 1708.06320. sentence-transformers'
     `GlobalOrthogonalRegularizationLoss(mean_weight=0, aggregation='sum')` is this minus 2/dim, and each half stops at 1/dim.
 
-    Requirements: two rows or more. The same text twice among the queries, or among the positives, is pushed from itself: deduplicate.
+    Requirements: two rows or more. The same text twice among the queries, or among the positives, counts as two that agree: deduplicate.
     `ValueError` for shapes that do not fit.
 
     | input | shape | dtype |
