@@ -13,7 +13,6 @@ from .folder import load_leaf
 from .metrics import cosine, effective_rank, neighbours, normalize, overlap, paired_bootstrap, search
 from .tasks import Task, quality
 from .texts import check_texts
-from .loop import score_line
 
 # %% ../nbs/09b_diagnose.ipynb #818cc6d0
 def add_noise(
@@ -121,9 +120,11 @@ def check_index(
     at = np.sort(np.random.default_rng(seed).permutation(len(texts))[:n]); index = Unit(vectors); v = index[at]
     s = embedder(leaf.model, leaf.info.get('prompts'), leaf.info.get('max_length'))([texts[i] for i in at], role); s = normalize(s)
     own = (s*v).sum(1); other = float((s@v.T)[~np.eye(len(s), dtype=bool)].mean()); far = lambda share: other+share*(1-other)
-    score,first = (x[:,0] for x in search(s, index, 1)); stay = overlap(neighbours(s, index, own=at), neighbours(v, index, own=at)).mean()
-    line = score_line(s, v)
+    score,first = (x[:,0] for x in search(s, index, 1)); near = neighbours(v, index, own=at)
+    stay = overlap(neighbours(s, index, own=at), near).mean(); rows,where = np.unique(near, return_inverse=True)
+    entries = index[rows][where.reshape(near.shape)]; old,new = (np.einsum('nd,nkd->nk', x, entries).ravel() for x in (v, s))
+    slope,offset = np.polyfit(old, new, 1)
     figures = dict(n=len(v), own=float(own.mean()), other=other, nearest=float(score.mean()), match=float((own>far(.25)).mean()),
-        near=float((score>far(.4)).mean()), found=float((first==at).mean()), overlap=float(stay), slope=line['slope'], offset=line['offset'])
+        near=float((score>far(.4)).mean()), found=float((first==at).mean()), overlap=float(stay), slope=float(slope), offset=float(offset))
     verdict = 'fits' if figures['match']>=.8 else 'order' if max(figures['near'], figures['match'])>=.5 else 'other space'
     return IndexCheck(verdict, figures)

@@ -8,11 +8,11 @@ __all__ = ['Unit', 'Embedder', 'embedder', 'Sides', 'sides', 'teacher_sides', 'l
            'latency', 'machine', 'speed_table']
 
 # %% ../nbs/09_evaluate.ipynb #999e398f
-import json, os, platform, time
+import json, os, platform, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from scipy.stats import bootstrap, spearmanr
+from scipy.stats import ConstantInputWarning, spearmanr
 from sklearn.metrics.pairwise import paired_cosine_distances
 from sentence_transformers import SentenceTransformer
 from .adapters import ROUTES, adapters_in, base_folder
@@ -52,7 +52,7 @@ class Embedder:
 # %% ../nbs/09_evaluate.ipynb #a258ed61
 def embedder(
     model, # A `Teacher`, or a SentenceTransformer
-    prompts:dict|None=None, # By role and side; None: the model's own
+    prompts:dict|None=None, # By role and side; where silent: the model's own
     max_length:int|None=None, # Tokens a text, for a SentenceTransformer
     cache:str|Path|None=None, # Folder to keep a teacher's vectors in: one inside for each teacher, prompt and list of texts
     progress:bool=False, # Show a bar
@@ -60,7 +60,7 @@ def embedder(
     "Teacher or leaf as an `Embedder`"
     st = model if isinstance(model, SentenceTransformer) else model.model; unit = getattr(st, 'similarity_fn_name', None)!='dot'
     if st is model:
-        own = as_prompts(prompts if prompts is not None else own_prompts(model))
+        own = as_prompts(prompts, own_prompts(model))
         return Embedder(lambda ts,r: encode(model, ts, own[r]['student'], max_length,
             progress=f'leaf embeds {r} texts' if progress else None, role=r), unit)
     if cache is None: return Embedder(lambda ts,r: np.asarray(model(ts, r, prompts), np.float32), unit)
@@ -163,17 +163,18 @@ def compare_sts(
     leaf:Embedder, # Of the leaf
     seed:int=0, # Of the bootstrap
 ) -> dict: # One row of a table
-    "Spearman correlation of cosines with scores, of teacher and leaf; retention with a 95% interval by bootstrap over pairs"
+    "Spearman correlation of cosines with scores, of teacher and leaf; retention with a 95% interval by bootstrap over pairs, NaN where the teacher's correlation can be 0. Raises `ValueError` where it is, on all pairs"
     # as mteb computes a cosine: pairs that are identical are tied
     t,l = (1-paired_cosine_distances(np.asarray(by(task.left)), np.asarray(by(task.right))) for by in (teacher, leaf))
     y = np.array(task.scores); rho = lambda a,b: float(spearmanr(a, b).statistic); a,b = rho(t, y),rho(l, y)
     if not a>0:
         raise ValueError(f"{task.name}: the teacher's own correlation is {a:.3f}, so there is nothing to retain. Are the scores higher for "
             "more alike pairs?")
-    ci = bootstrap((t, l, y), lambda t,l,y: rho(l, y)/rho(t, y), paired=True, vectorized=False, n_resamples=500, method='percentile',
-        rng=np.random.default_rng(seed)).confidence_interval
-    both = {k: v for m in ('standard','asymmetric') for k,v in ((m, b), (f'retention_{m}', b/a), (f'{m}_low', float(ci.low)),
-        (f'{m}_high', float(ci.high)))}
+    with warnings.catch_warnings(action='ignore', category=ConstantInputWarning): # of pairs that all have one score
+        full,own = np.array([[rho(x[i], y[i]) for x in (t, l)] for i in np.random.default_rng(seed).integers(len(y), size=(500,len(y)))]).T
+    low,high = np.quantile(own/full, [.025,.975]) if np.isfinite(own).all() and (full>0).all() else (np.nan,np.nan)
+    both = {k: v for m in ('standard','asymmetric') for k,v in ((m, b), (f'retention_{m}', b/a), (f'{m}_low', float(low)),
+        (f'{m}_high', float(high)))}
     return _row(task.name, 'STS', 'cosine Spearman', n_pairs=len(y), teacher=a, **both, better='same')
 
 # %% ../nbs/09_evaluate.ipynb #c71efde1
@@ -183,14 +184,18 @@ def compare_mteb(
     leaf:Embedder, # Of the leaf
     seed:int=0, # Of the bootstrap
     name:str='leaf', # What to call it
+    home:bool=True, # Also where the task has no sides the leaf has to be in the teacher's space
 ) -> dict: # One row of a table
-    "mteb's main score of teacher, standard and asymmetric; retention, with a 95% interval over draws where the score is a mean of such. Raises `ValueError` for a leaf that is not aligned, where a task has sides"
+    "mteb's main score of teacher, standard and asymmetric; retention, with a 95% interval over draws where the score is a mean of such. Raises `ValueError` for a leaf that is not aligned"
     by = lambda e,r: lambda ts: e(ts, r)
-    def score(m, q, d): e = Encoder(by(q,'query'), by(d,'document'), by(q,'document'), m); return *run_mteb(task, e), e.sided
+    def score(m, q, d):
+        e = Encoder(by(q,'query'), by(d,'document'), by(q,'document'), m, q.unit and d.unit); return *run_mteb(task, e), e.sided
     pairs = modes(teacher, leaf); full,parts,sided = score('teacher', *pairs['teacher']); res,got = dict(teacher=full),{}
     for m in ('standard','asymmetric'):
-        if m=='asymmetric' and sided: # texts that both have embedded by now
-            for k in teacher.seen.keys() & leaf.seen.keys(): check_aligned(leaf.seen[k], teacher.seen[k], name)
+        if m=='asymmetric' and (sided or home): # texts that both have embedded by now, each once
+            for k in teacher.seen.keys() & leaf.seen.keys():
+                a,b = (np.asarray(e.seen[k][:1000]) for e in (leaf, teacher)); at = np.sort(np.unique(b, axis=0, return_index=True)[1])
+                check_aligned(a[at], b[at], name)
         got[m] = score(m, *pairs[m]) if m=='standard' or sided else got['standard']
         res |= {m: got[m][0], f'retention_{m}': got[m][0]/full if full else np.nan}
         if parts and len(parts)>1 and min(parts)>0: res |= _kept(m, got[m][1], parts, seed)
@@ -243,7 +248,7 @@ def _score(task, teacher, leaf, name, home=True):
         at = np.sort(np.unique(task.left, return_index=True)[1]) # each text once
         if home: check_aligned(np.asarray(leaf(task.left))[at], np.asarray(teacher(task.left))[at], name)
         return compare_sts(task, teacher, leaf)
-    if not isinstance(task, Task): return compare_mteb(task, teacher, leaf, name=name)
+    if not isinstance(task, Task): return compare_mteb(task, teacher, leaf, name=name, home=home)
     some = (task.documents[:1000], 'document') if len(task.queries)<20 else (task.queries, 'query')
     check_aligned(leaf(*some), teacher(*some), name); return compare(task, sides(task, teacher), sides(task, leaf))
 
@@ -259,23 +264,25 @@ def _apart(task, teacher, other):
         a,b = (quality(task, s.queries, s.documents) for s in (sides(task, teacher), sides(task, other)))
         row = _row(task.name, 'Retrieval', 'nDCG@10', teacher=a.mean(), standard=b.mean(), **_kept('standard', b, a))
     else:
-        (a,_),(b,_) = (run_mteb(task, Encoder(lambda ts,e=e: e(ts, 'query'), e)) for e in (teacher, other))
+        (a,_),(b,_) = (run_mteb(task, Encoder(lambda ts,e=e: e(ts, 'query'), e, unit=e.unit)) for e in (teacher, other))
         row = _row(task.metadata.name, task.metadata.type, task.metadata.main_score, teacher=a, standard=b,
             retention_standard=b/a if a else np.nan)
     return {k: v for k,v in row.items() if 'asymmetric' not in k and k!='better'}
 
 # %% ../nbs/09_evaluate.ipynb #25d35979
 def _leaves(leaf):
-    "name -> Leaf; folders of the same name by their whole path"
+    "name -> Leaf; folders of the same name by their whole path, one that is there again by a number behind it"
     if isinstance(leaf, dict): return {k: load_leaf(v) for k,v in leaf.items()}
     res = [load_leaf(l) for l in (leaf if isinstance(leaf, (list,tuple)) else [leaf])]; names = [l.path.name if l.path else '' for l in res]
-    return {(n if n and names.count(n)==1 else str(l.path or f'leaf {i+1}')): l for i,(n,l) in enumerate(zip(names, res))}
+    names = [n if n and names.count(n)==1 else str(l.path or f'leaf {i+1}') for i,(n,l) in enumerate(zip(names, res))]
+    return {(f'{n} ({k})' if (k := names[:i+1].count(n))>1 else n): l for i,(n,l) in enumerate(zip(names, res))}
 
 def _routed(leaf, task):
     "The leaf with the adapter on that mteb's type of the task routes to"
     kind = task.metadata.type if hasattr(task, 'metadata') else 'STS' if isinstance(task, STS) else 'Retrieval'
-    here = adapters_in(base_folder(leaf.path)) if leaf.path else {}
-    return load_leaf(leaf, adapter=kind) if any(ROUTES.get(kind) in (n, m.get('task')) for n,m in here.items()) else leaf
+    base = leaf.path and base_folder(leaf.path); here = adapters_in(base) if base else {}
+    if any(ROUTES.get(kind) in (n, m.get('task')) for n,m in here.items()): return load_leaf(leaf, adapter=kind)
+    return load_leaf(base) if base and 'task' in leaf.info else leaf
 
 def evaluate(
     leaf, # A folder, a `Leaf` or a SentenceTransformer; several as a list, or as a dict by name
@@ -342,25 +349,27 @@ def speed(
     texts:list[str], # What each embeds
     max_length:int|None=None, # Tokens a text
     runs:int=5, # Interleaved runs
+    prompts:dict|None=None, # name -> what it reads before each text; None: nothing
 ) -> dict: # name -> median texts a second
     "Texts a second of each model on the same texts, after a warm-up"
-    took = {k: [] for k in models}
-    for m in models.values(): encode(m, texts[:64], max_length=max_length)
+    took,first = {k: [] for k in models},dict.fromkeys(models, '')|(prompts or {})
+    for k,m in models.items(): encode(m, texts[:64], first[k], max_length)
     for _ in range(runs):
         for k,m in models.items():
-            start = time.perf_counter(); encode(m, texts, max_length=max_length); took[k].append(time.perf_counter()-start)
+            start = time.perf_counter(); encode(m, texts, first[k], max_length); took[k].append(time.perf_counter()-start)
     return {k: len(texts)/float(np.median(v)) for k,v in took.items()}
 
 def latency(
     models:dict, # name -> SentenceTransformer
     texts:list[str], # Sent one at a time
     max_length:int|None=None, # Tokens a text
+    prompts:dict|None=None, # name -> what it reads before each text; None: nothing
 ) -> pd.DataFrame: # A row a model: p50, p95 in milliseconds
     "Milliseconds for one text at a time, tokenising included, models interleaved text by text, after a warm-up"
-    took = {k: [] for k in models}
+    took,first = {k: [] for k in models},dict.fromkeys(models, '')|(prompts or {})
     for i,t in enumerate([*texts[:5], *texts]):
         for k,m in models.items():
-            start = time.perf_counter(); encode(m, [t], max_length=max_length)
+            start = time.perf_counter(); encode(m, [t], first[k], max_length)
             if i>=min(5, len(texts)): took[k].append(1000*(time.perf_counter()-start))
     return pd.DataFrame({k: dict(p50=np.quantile(v, .5), p95=np.quantile(v, .95)) for k,v in took.items()}).T
 
@@ -379,12 +388,13 @@ def speed_table(
     n:int=300, # Documents and queries of it, at most
     max_length:int|None=None, # Tokens a text; None: as in training
 ) -> pd.DataFrame: # Rows teacher, leaf, ratio; `.attrs['machine']` says where
-    "Documents and queries a second, and the milliseconds of a single query (median, 95th percentile), of teacher and leaf, interleaved"
+    "Documents and queries a second, and the milliseconds of a single query (median, 95th percentile), of teacher and leaf, interleaved, each with its prompts"
     leaf = load_leaf(leaf); t = teacher_of(leaf, teacher, max_length); length = max_length or leaf.info.get('max_length')
     if t.model is None: raise ValueError(f"The teacher {t.name!r} is no model that runs here: its speed is that of a service.")
-    models = dict(teacher=t.model, leaf=leaf.model)
-    docs,queries = (speed(models, ts[:n], length, 3) for ts in (task.documents, task.queries))
-    one = latency(models, task.queries[:min(n, 100)], length)
+    models,p = dict(teacher=t.model, leaf=leaf.model),leaf.info.get('prompts')
+    said = lambda r: dict(teacher=as_prompts(p, t.prompts)[r]['teacher'], leaf=as_prompts(p, own_prompts(leaf.model))[r]['student'])
+    docs,queries = (speed(models, ts[:n], length, 3, said(r)) for ts,r in ((task.documents, 'document'), (task.queries, 'query')))
+    one = latency(models, task.queries[:min(n, 100)], length, said('query'))
     d = pd.DataFrame({k: dict(documents_per_second=docs[k], queries_per_second=queries[k], p50_ms=one.p50[k], p95_ms=one.p95[k])
         for k in models}).T
     d.loc['ratio'] = [*(d.loc['leaf']/d.loc['teacher'])[:2], *(d.loc['teacher']/d.loc['leaf'])[2:]]

@@ -70,7 +70,7 @@ def cell(
     a,b = (comparable(codes(x, kind, r)) for x,r in zip((q, d), ends))
     found = ranking(task, a, b, k*rescore if 'rescored' in precision else k)
     if 'rescored' in precision:
-        s = np.einsum('qd,qkd->qk', q, b[found])
+        s = np.where(found<0, -np.inf, np.einsum('qd,qkd->qk', q, b[found]))
         found = np.take_along_axis(found, np.argsort(-s, 1, kind='stable'), 1)
     return ndcg(found[:,:k], task.qrels, k)
 
@@ -103,16 +103,18 @@ class Inheritance:
 # %% ../nbs/10_inherit.ipynb #58f3aff3
 @patch
 def parallel(self:Inheritance, mode='asymmetric', n=1000, seed=0):
-    "How far from parallel the curves are: the leaf's retention over the smaller cells together less its retention at full size, in points, with a 95% interval by bootstrap over queries; beside it what these cells cost the teacher"
+    "How far from parallel the curves are: the leaf's retention over the smaller cells together less its retention at full size, in points, with a 95% interval by bootstrap over queries (NaN for one query, or where the teacher's mean can be 0); beside it what these cells cost the teacher"
     full = max(d for _,d,_ in self.scores); cells = [(d,p) for m,d,p in self.scores if m=='teacher' and (d,p)!=(full,'float32')]
     if not cells: raise ValueError('One cell alone is parallel to nothing: give smaller dims=, or more precisions=.')
     mean = lambda m,cs,at: np.mean([self.scores[m,*c][at].mean() for c in cs])
     share = lambda cs,at: mean(mode, cs, at)/mean('teacher', cs, at)
     def drift(at): return 100*(share(cells, at)-share([(full,'float32')], at))
     every = np.arange(len(self.scores['teacher',full,'float32'])); rng = np.random.default_rng(seed)
-    low,high = np.quantile([drift(rng.integers(len(every), size=len(every))) for _ in range(n)], [.025,.975])
-    cost = 100*(np.mean([self.scores['teacher',*c].mean() for c in cells])/self.scores['teacher',full,'float32'].mean()-1)
-    return dict(drift=float(drift(every)), low=float(low), high=float(high), teacher=float(cost))
+    with np.errstate(divide='ignore', invalid='ignore'): # by a mean of 0
+        draws = np.array([drift(rng.integers(len(every), size=len(every))) for _ in range(n)]); value = drift(every)
+        cost = 100*(mean('teacher', cells, every)/mean('teacher', [(full,'float32')], every)-1)
+    low,high = np.quantile(draws, [.025,.975]) if len(every)>1 and np.isfinite(draws).all() else (np.nan,np.nan)
+    return dict(drift=float(value), low=float(low), high=float(high), teacher=float(cost))
 
 @patch
 def plot(self:Inheritance):
@@ -142,7 +144,7 @@ def grid(
     rescore:int=4, # Candidates for each result of 'binary, rescored'
     unit:bool=True, # Bring vectors to length one; False: by inner product
 ) -> Inheritance:
-    "All cells from vectors that are there. Raises `ValueError` for dimensions that the vectors do not have, or unknown precisions"
+    "All cells from vectors that are there, but for binary at a full width that eight does not divide. Raises `ValueError` for dimensions that the vectors do not have, or unknown precisions"
     full = teacher.documents.shape[1]; dims = dims or [full, *(full//2**i//8*8 for i in range(1, 10) if full//2**i>=32)]
     if bad := [d for d in dims if not 0<d<=full]: raise ValueError(f"dims: saw {bad[0]}, wanted 1 to {full}, the teacher's width.")
     if bad := [p for p in precisions if p not in PRECISIONS]: raise ValueError(f"precisions: saw {bad[0]!r}, wanted some of {PRECISIONS}.")
@@ -150,11 +152,12 @@ def grid(
         raise ValueError(f"The leaf's vectors are {leaf.queries.shape[1]} wide, the teacher's {full}: truncate both, through dims=, from "
             "their full width.")
     dims = sorted({*dims, full}, reverse=True)
-    if bad := [d for d in dims if d%8 and any('binary' in p for p in precisions)]:
+    packs = lambda d,p: d%8==0 or 'binary' not in p
+    if bad := [d for d in dims if d!=full and not all(packs(d, p) for p in precisions)]:
         raise ValueError(f"dims: saw {bad[0]}, and binary packs eight into a byte. Take {bad[0]//8*8}, or leave binary out of precisions=.")
     teacher,leaf = (Sides(*(np.asarray(x, np.float32) for x in (s.queries, s.documents))) for s in (teacher, leaf)) # read once
     return Inheritance(task.name, {(m,d,p): cell(q.queries, x.documents, task, d, p, ranges, teacher.documents, rescore, unit=unit)
-        for p in dict.fromkeys(('float32',*precisions)) for d in dims for m,(q,x) in modes(teacher, leaf).items()})
+        for p in dict.fromkeys(('float32',*precisions)) for d in dims if packs(d, p) for m,(q,x) in modes(teacher, leaf).items()})
 
 def inheritance(
     leaf, # A folder, a `Leaf` or a SentenceTransformer

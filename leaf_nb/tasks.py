@@ -34,13 +34,13 @@ def ranking(
     queries, # float [n_q, dim], any encoder's
     documents, # float [n_d, dim], in the same space
     k:int=10, # Depth
-) -> np.ndarray: # int64 [n_q, k] positions of documents, the nearest first
+) -> np.ndarray: # int64 [n_q, k] positions of documents, the nearest first; -1 after the last
     "What each query finds; not itself, where it is a document too (as BEIR and mteb have it)"
     found = search(queries, documents, k+bool(task.own))[1]
     if task.own:
-        keep = found!=np.array([task.own.get(i, -1) for i in range(len(found))])[:,None]
-        keep[keep.all(1),-1] = False; found = found[keep].reshape(len(found), -1)
-    return found
+        own = found==np.array([task.own.get(i, -1) for i in range(len(found))])[:,None]
+        found = np.take_along_axis(np.where(own, -1, found), np.argsort(own, 1, kind='stable'), 1)
+    return found[:,:k]
 
 def quality(
     task:Task, # With its judgements
@@ -55,9 +55,10 @@ def task_from_pairs(
     pairs:pd.DataFrame, # Columns `query, text`, perhaps `title`, perhaps `asked` (which rows are queries; else all)
     name:str='pairs', # What to call it
 ) -> Task: # Texts in the order of their first rows
-    "A task in which the documents of a query are those of its rows; a text that is there again is the same document, a query the same query"
-    pairs = pairs.reset_index(drop=True); asked = pairs[pairs['asked']] if 'asked' in pairs else pairs
-    docs = check_texts(pairs.title+': '+pairs.text if 'title' in pairs else pairs.text, 'documents')
+    "A task in which the documents of a query are those of its rows, a title and a colon before the text; a text that is there again is the same document, a query the same query"
+    pairs = pairs.reset_index(drop=True); asked = pairs[pairs['asked'].eq(True)] if 'asked' in pairs else pairs # True, or 1
+    whole = lambda a,t: f'{a}: {t}' if pd.notna(a) and str(a).strip() and isinstance(t, str) else t
+    docs = check_texts(map(whole, pairs['title'], pairs['text']) if 'title' in pairs else pairs['text'], 'documents')
     at,docs = pd.factorize(np.array(docs, object)); rel = {}
     for i,q in zip(asked.index, check_texts(asked['query'], 'queries')): rel.setdefault(q, {})[int(at[i])] = 1
     return Task(name, list(docs), list(rel), list(rel.values()))
@@ -92,6 +93,11 @@ def _qrels(f, queries, corpus):
         if len(bad := q.loc[~q[col].isin(table.index), col].unique()):
             raise ValueError(f"{f}: {len(bad)} {col}s are unknown, first {bad[0]!r}; wanted ids of {f.parent.parent}. Do corpus, queries "
                 "and qrels belong together?")
+    gain = pd.to_numeric(q.score, errors='coerce')
+    if len(bad := q[~np.isfinite(gain.astype(float))]):
+        raise ValueError(f"{f}: {len(bad)} scores are no numbers, first {bad.score.iloc[0]!r} of query-id {bad['query-id'].iloc[0]!r} and "
+            f"corpus-id {bad['corpus-id'].iloc[0]!r}; wanted for example 1.")
+    q = q.assign(score=gain)
     if not (q.score>0).any(): raise ValueError(f"{f}: saw no judgement above 0, wanted at least one.")
     return q[q.score>0]
 
@@ -99,7 +105,7 @@ def load_beir(
     path:str|Path, # A folder with `corpus.jsonl`, `queries.jsonl`, `qrels/`
     split:str='test', # Which qrels
 ) -> Task: # Judged queries only
-    "A task in BEIR layout, an empty document read as a dot; raises `FileNotFoundError` for a missing file, `ValueError` for ids that do not match or if nothing is judged"
+    "A task in BEIR layout, an empty document read as a dot; raises `FileNotFoundError` for a missing file, `ValueError` for ids that do not match, scores that are no numbers, or if nothing is judged"
     path = Path(path); corpus,queries = (_by_id(path/f) for f in ('corpus.jsonl','queries.jsonl'))
     q = _qrels(path/'qrels'/f'{split}.tsv', queries, corpus)
     where = {d: i for i,d in enumerate(corpus.index)}; judged = set(q['query-id']); asked = [i for i in queries.index if i in judged]
@@ -269,7 +275,9 @@ def _from_table(df, name, train=None):
 def _from_folder(path):
     "Tasks from a folder: BEIR's layout, or `test` and perhaps `train` files"
     if (path/'corpus.jsonl').exists(): return [load_beir(path)]
-    found = {k: next(path.glob(f'{k}.*'), None) for k in ('test','train')}
+    tables = [e for e,read in _readers.items() if read] # of several files that start so, the first that can be a table
+    found = {k: next((p for p in [*(path/(k+e) for e in tables), *sorted(path.glob(f'{k}.*'))] if p.is_file()), None)
+        for k in ('test','train')}
     if found['test'] is None:
         raise FileNotFoundError(f"{path}: wanted `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`, or `test.jsonl`. There is: "
             f"{', '.join(sorted(p.name for p in path.iterdir())) or 'nothing'}.")
@@ -309,15 +317,21 @@ class Encoder:
         document, # The same, for documents
         plain=None, # The same, for tasks without sides; None: `document`
         name:str='encoder', # What mteb calls it
-    ): self.by,self.plain,self.name,self.sided = dict(query=query, document=document),plain or document,name,False
+        unit:bool=True, # Compare by cosine; False: by inner product
+    ): self.by,self.plain,self.name,self.unit,self.sided = dict(query=query, document=document),plain or document,name,unit,False
 
     def encode(self, inputs, *, prompt_type=None, **kwargs):
         "Vectors of mteb's batches"
         f = self.by.get(getattr(prompt_type, 'value', prompt_type)); self.sided |= f is not None
         return np.asarray((f or self.plain)(_filled([t for b in inputs for t in b['text']])), np.float32)
 
-    def similarity(self, a, b): from sentence_transformers.util import cos_sim; return cos_sim(a, b)
-    def similarity_pairwise(self, a, b): from sentence_transformers.util import pairwise_cos_sim; return pairwise_cos_sim(a, b)
+    def similarity(self, a, b):
+        from sentence_transformers.util import cos_sim, dot_score
+        return (cos_sim if self.unit else dot_score)(a, b)
+
+    def similarity_pairwise(self, a, b):
+        from sentence_transformers.util import pairwise_cos_sim, pairwise_dot_score
+        return (pairwise_cos_sim if self.unit else pairwise_dot_score)(a, b)
 
     @property
     def mteb_model_meta(self):
