@@ -6,13 +6,13 @@
 __all__ = ['card_metadata', 'model_card', 'save_card']
 
 # %% ../nbs/12b_card.ipynb #c16c56a3
-import json
+import json, re
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
-from .adapt import adapt
+from .adapt import KINDS, adapt
 from .adapters import base_folder
 from .evaluate import to_markdown
 from .folder import Leaf, load_leaf
@@ -32,7 +32,14 @@ def _own_rows(leaf, d):
 
 def _on_hub(teacher):
     "The hub's name of a teacher, or None"
-    name = teacher.get('name', ''); return name if teacher.get('kind')=='model' and '/' in name and not Path(name).exists() else None
+    name = teacher.get('name', ''); is_one = teacher.get('kind')=='model' and re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', name)
+    return name if is_one and not Path(name).exists() else None
+
+def _loads(teacher):
+    "Code that loads a teacher, truncated as it was, or None"
+    if teacher['kind']!='model' or teacher['name']=='SentenceTransformer': return None # an object without a name
+    cut = re.fullmatch(r'first (\d+)', (teacher.get('modules') or [''])[-1])
+    return f"SentenceTransformer({teacher['name']!r}{f', truncate_dim={cut[1]}' if cut else ''})"
 
 def card_metadata(
     leaf:Leaf, # With its folder
@@ -95,6 +102,23 @@ _SHARED = dict(space='whose vectors live in the space of {}',
 _OWN = dict(space='with a space of its own, distilled from {} through a projection that is left out here',
     serves='It embeds queries and documents alike.',
     index="An index of the teacher's vectors does not fit: embed the documents with this model.")
+_RETRIEVAL = dict(space='for retrieval, an adapter on a base distilled from {}', serves='It embeds queries and documents alike.',
+    index="Whether the teacher's vectors still fit was not measured: embed the documents with this model.")
+_MEASURED = _RETRIEVAL | dict(
+    serves='It embeds queries, and documents too; how well documents embedded by the teacher still serve is measured below.',
+    index=_SHARED['index'])
+_TASK = dict(space='for {task}, an adapter on a base distilled from {{}}',
+    serves='Its vectors are for {task}: compare them with each other.',
+    index="Vectors of the teacher, of the base or of another adapter do not fit: embed all texts with this one.")
+
+def _about(leaf):
+    "What is promised of a model, and whether the teacher's vectors are another space"
+    i = leaf.info; own = i.get('space')=='own'
+    if 'task' not in i: return (_OWN if own else _SHARED),own
+    if 'query' not in KINDS[i['task']].roles: return {k: v.format(task=i['task']) for k,v in _TASK.items()},True
+    if own: return _OWN,True
+    d = _results(leaf, 'results.json'); seen = d is not None and 'asymmetric' in d and _own_rows(leaf, d).asymmetric.notna().any()
+    return (_MEASURED,False) if seen else (_RETRIEVAL,True)
 
 def _inherited(leaf):
     "Truncation and quantisation as a table"
@@ -128,11 +152,17 @@ def _again(leaf):
     if not any(p for sides in i.get('prompts', {}).values() for p in sides.values()): skip.append('prompts')
     student,note = repr(i['student']),''
     if i['student'].startswith('a SentenceTransformer'): student,note = 'student',f" # student: {i['student']}" # an object, described
-    made = f"distill({i['teacher']['name']!r}, texts, {student}, 'my-leaf'{_differing(distill, i, skip)}){note}"
-    made = f"from leaf_nb.train import distill\n{made}"
+    t = i['teacher']; code = _loads(t); cut,base = code and 'truncate_dim' in code,'my-leaf'
+    teacher = code if cut else repr(t['name']) if code or t['kind']=='endpoint' else 'teacher'
+    if teacher=='teacher': note += ' # teacher: '+('a model without a name' if t['kind']=='model' else f"{t['kind']} {t['name']}")
+    made = f"distill({teacher}, texts, {student}, 'my-leaf'{_differing(distill, i, skip)}){note}"
+    made = ('from sentence_transformers import SentenceTransformer\n' if cut else '')+f"from leaf_nb.train import distill\n{made}"
+    if i.get('space')=='own':
+        base = 'my-base'; made += f"\n\nfrom leaf_nb.adapt import drop_projection\ndrop_projection('my-leaf', {base!r})"
     if i is leaf.info: return made
-    s = leaf.info['settings']; more = _differing(adapt, s, ('leaf','task','data','out','teacher','cache'))
-    return f"{made}\n\nfrom leaf_nb.adapt import adapt\nadapt('my-leaf', {s['task']!r}, data, 'my-tasks'{more})"
+    s = leaf.info['settings']; more = _differing(adapt, s, ('leaf','task','data','out','teacher','cache','name'))
+    if leaf.path.name!=s['task']: more = f', name={leaf.path.name!r}{more}'
+    return f"{made}\n\nfrom leaf_nb.adapt import adapt\nadapt({base!r}, {s['task']!r}, data, 'my-tasks'{more})"
 
 # %% ../nbs/12b_card.ipynb #17f0b3bd
 _LOSSES = dict(l2='the L2 distance', l2_squared='the squared L2 distance', cosine='one less the cosine')
@@ -144,7 +174,7 @@ def _recipe(leaf):
     solved = (f"A prior for every entry solved by least squares, then {p} pass{'es'*(p>1)} of gradients over the texts."
         if (p := (i.get('made') or {}).get('passes')) else 'Solved by least squares.')
     how = solved if not i.get('steps') else (f"{h['texts']:,} texts seen in "
-        f"{i['steps']:,} steps, minimising {_LOSSES.get(i.get('loss'), i.get('loss'))} between the vectors of student and teacher (LEAF, "
+        f"{h['step']:,} steps, minimising {_LOSSES.get(i.get('loss'), i.get('loss'))} between the vectors of student and teacher (LEAF, "
         "arXiv 2509.12539).")
     near = f" Cosine to the teacher on held-out texts: {h['cosine']:.4f}." if 'cosine' in h else ''
     task = '' if i is leaf.info else (f" Beside it, while it is frozen, a LoRA adapter of rank {s['r']} for {s['task']}: {s['steps']:,} "
@@ -163,19 +193,23 @@ def _use(leaf, name, teacher, own):
     "Lines to copy"
     load,there = f"leaf = SentenceTransformer({name!r})",'leaf'
     if 'task' in leaf.info: load = f"from leaf_nb.folder import load_leaf\nleaf = load_leaf({f'my-tasks/adapters/{name}'!r}).model"
-    if not own and teacher['kind']=='model': load,there = f"{load}\nteacher = SentenceTransformer({teacher['name']!r})",'teacher'
-    if not own and teacher['kind']!='model': there = None
-    p = leaf.info.get('prompts', {}).get('document', {}).get('teacher') if there=='teacher' else ''
-    docs = f"{there}.encode_document(['Compute the inverse of a square array.']{f', prompt={p!r}' if p else ''})" if there else 'vectors'
-    return (f"from sentence_transformers import SentenceTransformer\n{load}\nscores = leaf.encode_query(['invert a matrix']) @ {docs}.T"
-        +('' if there else f" # the vectors that {teacher['name']} gave"))
+    if not own: there = 'teacher' if (code := _loads(teacher)) else None
+    if there=='teacher': load = f"{load}\nteacher = {code}"
+    p = leaf.info.get('prompts', {}).get('document', {}).get('teacher') if there=='teacher' else None # '' keeps the teacher's own away
+    more = '' if p is None else f', prompt={p!r}'
+    docs = f"{there}.encode_document(['Compute the inverse of a square array.']{more})" if there else 'vectors'
+    role = KINDS[leaf.info['task']].roles[0] if 'task' in leaf.info else 'query'
+    who = 'the teacher, a model without a name,' if teacher['kind']=='model' else teacher['name']
+    return (f"from sentence_transformers import SentenceTransformer\n{load}\nscores = leaf.encode_{role}(['invert a matrix']) @ {docs}.T"
+        +('' if there else f" # the vectors that {who} gave"))
 
 def _forms(leaf, name, own):
     "How to use it elsewhere"
-    static = getattr(leaf.model[0], 'auto_model', None) is None
+    static = getattr(leaf.model[0], 'auto_model', None) is None; code = _loads(leaf.info['teacher'])
+    pairs = code and 'truncate_dim' not in code and not own and 'task' not in leaf.info # what loads by its name is all that a pair can hold
     return '\n'.join(f'- {what}: {how}' for what,how in {
-        'Leaf and teacher as one model': None if own or 'task' in leaf.info else f'`leaf export {name} --router pair`; then '
-            '`SentenceTransformer("pair")`, whose `encode_query` and `encode_document` go to the right one.',
+        'Leaf and teacher as one model': f'`leaf export {name} --router pair`; then `SentenceTransformer("pair")`, whose '
+            '`encode_query` and `encode_document` go to the right one.' if pairs else None,
         'Without torch, from the table': f'`from leaf_nb.lookup import Lookup; Lookup({name!r}).encode(texts, "query")`' if static
             else None,
         'One ONNX graph, from token ids to the vector': f'`leaf export {name} --onnx graph`; then `OnnxLeaf("graph").encode(texts)` of '
@@ -194,8 +228,8 @@ def model_card(
     if not i.get('teacher'):
         raise ValueError(f"{leaf.path or 'This model'} has no leaf.json: a card tells how a leaf was made, and this one does not "
             f"remember. Wanted the folder that distill made.")
-    s,t,own = i.get('scores'),i['teacher'],i.get('space')=='own'; name = leaf.path.name if leaf.path else 'leaf'
-    about,hub = _OWN if own else _SHARED,_on_hub(t); link = f"[{hub}](https://huggingface.co/{hub})" if hub else t['name']
+    s,t,(about,own) = i.get('scores'),i['teacher'],_about(leaf); name = leaf.path.name if leaf.path else 'leaf'
+    hub = _on_hub(t); link = f"[{hub}](https://huggingface.co/{hub})" if hub else t['name']
     length = f'{n:,}' if (n := m.max_seq_length) and n<10**6 else 'any number of'
     return _CARD.format(meta=card_metadata(leaf, license, language).to_yaml(), name=name, parts=_parts(m),
         parameters=sum(p.numel() for p in m.parameters())/1e6, dim=m.get_embedding_dimension(), length=length,
@@ -213,5 +247,7 @@ def save_card(
     leaf, # A folder or a `Leaf` with one
     **kwargs, # As in `model_card`
 ) -> Path: # The file
-    "Write the card as README.md of the leaf's folder"
-    leaf = load_leaf(leaf, 'cpu'); f = leaf.path/'README.md'; write_atomic(f, model_card(leaf, **kwargs).encode()); return f
+    "Write the card as README.md of the leaf's folder. Raises `ValueError` for a leaf without one, and as `model_card`"
+    leaf = load_leaf(leaf, 'cpu')
+    if leaf.path is None: raise ValueError('This leaf has no folder for README.md. Give the folder itself, or print(model_card(leaf)).')
+    f = leaf.path/'README.md'; write_atomic(f, model_card(leaf, **kwargs).encode()); return f

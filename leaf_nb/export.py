@@ -8,7 +8,7 @@ __all__ = ['PROBES', 'ONNX_FILES', 'JAVASCRIPT', 'PRIVATE', 'own_code', 'check_p
            'save_tokenizer', 'OnnxLeaf', 'rows_to_int8', 'check_graph', 'to_onnx', 'push_folder']
 
 # %% ../nbs/12_export.ipynb #be7d29f4
-import copy, json, logging, warnings
+import copy, json, logging, math, warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,12 +18,14 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, StaticEmbedding, Transformer
 from tokenizers import Tokenizer
 from torch import nn
+from .adapt import KINDS
 from .adapters import merged
 from .evaluate import check_aligned, teacher_of
 from .folder import Leaf, load_leaf
 from .metrics import cosine
 from .store import staged
 from .teacher import MINILM, encode, own_prompts
+from .texts import as_prompts
 
 # %% ../nbs/12_export.ipynb #3d6cde7d
 PROBES = ['How do I reset my password?', 'The mitochondrion is the powerhouse of the cell.',
@@ -82,9 +84,11 @@ def _with_prompts(modules, prompts, like):
 def query_encoder(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
 ) -> SentenceTransformer: # `.save("folder")`
-    "The query side alone: plain `encode` puts the query's prompt before its texts"
-    leaf = load_leaf(leaf, 'cpu'); p = (leaf.model.prompts or {}).get('query')
-    return _with_prompts(copy.deepcopy([*merged(leaf.model)]), {'query': p} if p else {}, leaf.model)
+    "The query side alone: plain `encode` puts the query's prompt before its texts; of an adapter whose task knows no queries, the prompt it learned with; of a pair, its query's route"
+    leaf = load_leaf(leaf, 'cpu')
+    if isinstance(leaf.model[0], Router) and 'query' in leaf.model[0].sub_modules: return take_apart(leaf.model)['query']
+    r = KINDS[leaf.info['task']].roles[0] if 'task' in leaf.info else 'query'
+    p = (leaf.model.prompts or {}).get(r); return _with_prompts(copy.deepcopy([*merged(leaf.model)]), {r: p} if p else {}, leaf.model)
 
 def asymmetric(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
@@ -97,19 +101,20 @@ def asymmetric(
         warnings.warn(f"The teacher {was['name']!r} is a {was['kind']}, which no folder can hold: this is the query side alone. Documents "
             f"keep the vectors they have.")
         return query_encoder(leaf)
-    name = teacher or was.get('name'); bring = trust_remote_code and isinstance(name, (str,Path)) and name not in ('offline',MINILM)
+    name = was.get('name') if teacher is None else teacher
+    bring = trust_remote_code and isinstance(name, (str,Path)) and name not in ('offline',MINILM)
     t = teacher_of(leaf, SentenceTransformer(str(name), trust_remote_code=True, device='cpu') if bring else teacher).model
     if t is None: raise ValueError("asymmetric needs a teacher that is a model. For the query side alone: query_encoder(leaf).")
     of_teacher = own_prompts(t)
     if isinstance(t[0], Router): t = take_apart(t)['document']
     check_pair(leaf.model, t, trust_remote_code); some = [p for p in PROBES if p.strip()]
-    check_home(leaf, some, encode(t, some, leaf.info.get('prompts', {}).get('query', {}).get('teacher') or ''))
+    known = as_prompts(leaf.info.get('prompts'), of_teacher)
+    check_home(leaf, some, encode(t, some, known['query']['teacher']))
     q,d = ([*copy.deepcopy(m)] for m in (merged(leaf.model), t)); tail = []
     if all(isinstance(m[-1], Normalize) for m in (q, d)): tail = [q.pop()]; d.pop()
     if any(isinstance(m, Dense) for m in d): d = [m.float() for m in d] # a Router loads its parts each in its own precision
-    known = leaf.info.get('prompts') # what a folder remembers; of a bare model each side has its own
-    own = {r: known.get(r, {}).get(s) for r,s in (('query','student'),('document','teacher'))} if known else dict(
-        query=(leaf.model.prompts or {}).get('query'), document=of_teacher.get('document'))
+    own = {r: known[r][s] for r,s in (('query','student'),('document','teacher'))}
+    if not leaf.info.get('prompts'): own['query'] = (leaf.model.prompts or {}).get('query') # a bare model has its own
     pair = [Router.for_query_document(q, d, default_route='query'), *tail]
     return _with_prompts(pair, {r: own.get(r) or '' for r in ('query','document')}, t)
 
@@ -172,12 +177,18 @@ def fold_head(
 # %% ../nbs/12_export.ipynb #3a0198da
 _OLD = {k: f'sentence_transformers.models.{k}' for k in ('Transformer','Pooling','Dense','Normalize')}
 
+def _tell_length(folder, model):
+    "The length of a transformer's texts where servers look for it, beside what stands there"
+    f = folder/'sentence_bert_config.json'; d = json.loads(f.read_text()) if f.exists() else {}
+    if (n := model.max_seq_length) and n<10**6: # a tokenizer without a limit says 10^30
+        f.write_text(json.dumps(d | dict(max_seq_length=n, do_lower_case=model[0].do_lower_case), indent=2))
+
 def for_servers(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
     out, # New folder
 ) -> list[str]: # Modules of the folder
     "A folder with the module names and pooling flags that servers look for, its head folded away where that is exact. Raises `ValueError` for a model with other modules than transformer, pooling, Dense and normalisation, or if `out` is there"
-    model = query_encoder(leaf)
+    leaf = load_leaf(leaf, 'cpu'); model = leaf.model if isinstance(leaf.model[0], Router) else query_encoder(leaf)
     if n := model.truncate_dim:
         raise ValueError(f"truncate_dim={n}: servers do not read it. A graph holds it: to_onnx(leaf, out, dim={n}).")
     try: model = fold_head(model)
@@ -190,6 +201,7 @@ def for_servers(
     with staged(out) as new:
         model.save(str(new), create_model_card=False); f = new/'modules.json'; mods = json.loads(f.read_text())
         f.write_text(json.dumps([m | dict(type=_OLD[k]) for m,k in zip(mods, kinds)], indent=2))
+        _tell_length(new, model)
         for m,k in zip(mods, kinds):
             if k!='Pooling': continue
             c = new/m['path']/'config.json'; d = json.loads(c.read_text()); dim = model[0].get_embedding_dimension()
@@ -265,7 +277,7 @@ def save_tokenizer(
         (out/'tokenizer_config.json').write_text(json.dumps(dict(tokenizer_class='PreTrainedTokenizerFast', add_special_tokens=False)))
         return
     tok = copy.deepcopy(tok); n = tok.model_max_length = model.max_seq_length; tok.save_pretrained(str(out))
-    model[0].auto_model.config.save_pretrained(str(out))
+    model[0].auto_model.config.save_pretrained(str(out)); _tell_length(out, model)
     t = Tokenizer.from_file(str(out/'tokenizer.json')); t.enable_truncation(n)
     t.enable_padding(direction=tok.padding_side, pad_id=tok.pad_token_id, pad_token=tok.pad_token); t.save(str(out/'tokenizer.json'))
 
@@ -282,10 +294,11 @@ class OnnxLeaf:
         self.session = onnxruntime.InferenceSession(f'{folder}/onnx/{file}', o, providers=['CPUExecutionProvider'])
 
     def encode(self,
-        texts, # n texts, with the prompt before them if there is one
+        texts, # n texts, or one, with the prompt before them if there is one
         bs=32, # Texts at once
-    ): # float32 [n, dim]
+    ): # float32 [n, dim], or [dim] for one text
         "Vectors of texts, in their order"
+        if isinstance(texts, str): return self.encode([texts], bs)[0]
         order,out = sorted(range(len(texts)), key=lambda i: len(texts[i])),[None]*len(texts)
         for at in (order[i:i+bs] for i in range(0, len(order), bs)):
             e = self.tokenizer.encode_batch([texts[i] for i in at])
@@ -370,7 +383,8 @@ def to_onnx(
             some = np.linalg.norm(want, axis=1)>0
             rows.append(dict(precision=p, file=f'onnx/{f.name}', megabytes=f.stat().st_size/1e6,
                 largest_difference=float(np.abs(got-want).max()), smallest_cosine=float(cosine(got[some], want[some]).min())))
-        (new/'export.json').write_text(json.dumps(dict(prompts=dict(model.prompts or {}), max_length=model.max_seq_length,
+        (new/'export.json').write_text(json.dumps(dict(prompts=dict(model.prompts or {}),
+            max_length=None if (n := model.max_seq_length)==math.inf else n, # a table has no limit, and JSON no infinity
             dim=want.shape[1], similarity=model.similarity_fn_name,
             teacher=source.info.get('teacher', {}).get('name'), files=rows), indent=1))
     return pd.DataFrame(rows).set_index('precision')

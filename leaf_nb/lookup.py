@@ -27,20 +27,23 @@ def take_units(
 def map_tensors(
     path, # A safetensors file
 ) -> dict: # name -> read-only array, mapped
-    "The tensors of a file without reading them"
+    "The tensors of a file without reading them. Raises `ValueError` for numbers that numpy does not have"
     with open(path, 'rb') as f: n = int.from_bytes(f.read(8), 'little'); header = json.loads(f.read(n))
-    kinds = dict(F32='<f4', F16='<f2', I8='i1')
+    kinds,header = dict(F32='<f4', F16='<f2', I8='i1'),{k: t for k,t in header.items() if k!='__metadata__'}
+    if bad := next((k for k,t in header.items() if t['dtype'] not in kinds), None):
+        raise ValueError(f"{path}: saw {header[bad]['dtype']} in {bad}, wanted {', '.join(kinds)}. Save the model in float32: "
+            "model.float().save(folder).")
     return {k: np.memmap(path, kinds[t['dtype']], 'r', 8+n+t['data_offsets'][0], tuple(t['shape'])) for k,
-        t in header.items() if k!='__metadata__'}
+        t in header.items()}
 
 # %% ../nbs/06d_lookup.ipynb #ae8061ba
 class Lookup:
     "A static model: mean of table rows, brought to length one"
     def __init__(self,
         folder:str|Path, # Of a SentenceTransformer that begins with a StaticEmbedding, or made by `save_lookup`
-        dim:int|None=None, # Dimensions to keep, the first; None: all
+        dim:int|None=None, # Dimensions to keep, the first; None: as many as the folder says, or all
     ):
-        "Raises `FileNotFoundError` or `ValueError` if `folder` holds no static model"
+        "Raises `FileNotFoundError` or `ValueError` if `folder` holds no static model, `ValueError` for more dimensions than it has"
         folder = Path(folder); f = folder/'modules.json'
         if not f.exists():
             raise FileNotFoundError(f"No model in {folder}: wanted a folder with modules.json, made by distill(..., student='static').")
@@ -52,7 +55,9 @@ class Lookup:
         c = json.loads(f.read_text()) if (f := folder/'config_sentence_transformers.json').exists() else {}
         self.prompts,self.role = c.get('prompts') or {},c.get('default_prompt_name')
         t = map_tensors(at/'model.safetensors')
-        self.table = (t['embedding.int8'] if 'embedding.int8' in t else t['embedding.weight'])[:,:dim]
+        table = t['embedding.int8'] if 'embedding.int8' in t else t['embedding.weight']; w = table.shape[1]
+        if dim and not 0<dim<=w: raise ValueError(f"dim: saw {dim}, wanted 1 to {w}.")
+        self.table = table[:,:dim or c.get('truncate_dim')]
         self.scale = t['embedding.scale'][:,None] if 'embedding.scale' in t else None
         self._read_tokenizer(at)
 
@@ -110,7 +115,7 @@ class Lookup:
 def save_lookup(
     folder:str|Path, # Of a static model
     out:str|Path, # New folder
-    dim:int|None=None, # Dimensions to keep; None: all
+    dim:int|None=None, # Dimensions to keep; None: as many as the folder says, or all
 ) -> Path: # `out`
     "A quarter of the size: int8, with one scale a row, and the prompts, for `Lookup` alone. Raises `ValueError` if `out` is there, and as `Lookup`"
     from safetensors.numpy import save_file

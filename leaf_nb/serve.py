@@ -74,14 +74,19 @@ def _explain(model, got, want, texts, prompt, near):
     if got.shape==want.shape:
         same = cosine(got, want)>near
         if same.all():
-            as_long = np.allclose(n, np.linalg.norm(want, axis=1), rtol=.01)
-            return 'equal' if as_long else f"does not bring its vectors to length one (lengths {n.min():.2f} to {n.max():.2f})"
+            w = np.linalg.norm(want, axis=1); one = lambda x: np.allclose(x, 1, rtol=.01); seen = f'lengths {n.min():.2f} to {n.max():.2f}'
+            if np.allclose(n, w, rtol=.01): return 'equal'
+            if one(w): return f'does not bring its vectors to length one ({seen})'
+            what = 'brings its vectors to length one' if one(n) else f'gives other lengths ({seen})'
+            return f"{what}, and the leaf's are {w.min():.2f} to {w.max():.2f} long: the same to the cosine, not to the dot product"
         if same.mean()>=.5:
             short = [i for i,t in enumerate(texts) if len(t)<=1000]
             return 'cuts long texts at another length' if same[short].all() else (
                 'differs on some texts: another tokenizer, or another treatment of unknown characters')
     elif got.shape[1]<want.shape[1] and np.median(cosine(got, want[:,:got.shape[1]]))>near:
         return f'keeps the first {got.shape[1]} of {want.shape[1]} dimensions: truncate the index, too, or ask it for all'
+    elif got.shape[1]>(w := want.shape[1]) and np.median(cosine(got[:,:w], want))>near:
+        return f'does not truncate: it gives {got.shape[1]} dimensions, of which the leaf keeps the first {w}. Cut them, or ask it for {w}'
     found = next((k for k,v in mistakes(model, texts, prompt).items() if close(v)), None)
     if found and ('head' in found or 'pools' in found):
         return f'{found}. Give it the folder made by for_servers, or the graph made by to_onnx'
