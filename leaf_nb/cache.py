@@ -15,8 +15,8 @@ import numpy as np
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .store import FORMAT, Vectors, check_space, claim, cosines, differences, map_shard, open_store, pack_shard, read_manifest, rebuild_manifest, rows_digest, shard_vectors, text_key, to_dtype, verify, write_atomic, write_manifest
-from .teacher import Teacher, as_teacher, check_vectors
-from .texts import streams
+from .teacher import Teacher, as_plain, as_teacher, check_vectors
+from .texts import as_prompts, streams
 
 # %% ../nbs/03_cache.ipynb #5f064c44
 def chunks(
@@ -189,7 +189,8 @@ def _of(head): return (head.get('part') or (0,1))[1] # how many share the rows
 @patch
 def write(self:Job, plan, vectors):
     "Make a shard durable, then say so in the manifest"
-    data,entry = pack_shard(plan.rows, vectors, {k: self.manifest[k] for k in ('format','teacher','dtype','key')}, plan.start, plan.keys)
+    head = {k: self.manifest[k] for k in ('format','teacher','dtype','key','part','shard_rows') if k in self.manifest}
+    data,entry = pack_shard(plan.rows, vectors, head, plan.start, plan.keys)
     entry['file'] = f'shard-{plan.k:05d}.arrow'
     if not self.manifest['shards']:
         rows = (self.meter.bar.total or len(plan.rows))//_of(self.manifest)
@@ -202,7 +203,7 @@ def write(self:Job, plan, vectors):
 # %% ../nbs/03_cache.ipynb #b32594a9
 @patch
 def make(self:Job, plan, ready):
-    "Embed what is new in `plan` and store it; what a failing teacher had finished is stored as well"
+    "Embed what is new in `plan` and store it; what a failing teacher had finished is stored as well, but not in a part or a repair, whose shards are whole"
     v,failed,done = None,None,0
     for at,ask in ready:
         try: new = ask(self.meter.tick)
@@ -253,6 +254,7 @@ def run(self:Job, chunks, bad=()):
         for plan,ready in ahead(self.plans(chunks, bad), self.prepare):
             self.announce(plan); self.probe(); self.make(plan, ready)
         self.finish()
+        if self.first and self.teacher.identity.get('kind')=='callable': self.probe() # its name says little, and asking costs little
     finally: self.writer.shutdown(); self.meter.close()
 
 @patch
@@ -260,7 +262,8 @@ def announce(self:Job, plan):
     "Say what the teacher expects this to take, before it is asked for the first time"
     if not self.teacher.estimate or self.meter.new or not self.meter.show: return
     bar = self.meter.bar; left = bar.total-bar.n if bar.total else len(plan.rows)
-    e = self.teacher.estimate([plan.rows[i][2] for i in plan.fresh])
+    own = as_prompts(self.prompts, self.teacher.prompts)
+    e = self.teacher.estimate([own[r]['teacher']+t for r,_,t in (plan.rows[i] for i in plan.fresh)])
     more = left/max(1, len(plan.fresh))
     tqdm.write(f"{self.teacher.name}: at most {left:,} texts, about {e['tokens']*more:,.0f} tokens in {e['requests']*more:,.0f} requests, "
         f"about {e['seconds']*more:,.0f} s")
@@ -301,7 +304,7 @@ def embed(
     shard_rows:int|None=None, # Rows of a new shard: what a kill can cost; None: 4,096, and more for a collection of over 16 million
     column:str='text', # Where the text is, if `texts` has columns
     ids:str|None=None, # Column of ids that are stored instead of the texts
-    part:tuple|None=None, # `(i, n)`: every n-th shard, into a folder of its own within `out`, until they are merged; see `merge`
+    part:tuple|None=None, # `(i, n)`: every n-th shard, into a folder of its own within `out`; once they are merged, all that is missing; see `merge`
     memory:int=64<<20, # Bytes of the index of texts before it moves to a temporary file
     progress:bool=True, # Show a bar, and a summary at the end
 ) -> Vectors: # The finished store, opened
@@ -309,15 +312,14 @@ def embed(
     teacher,path,rows = as_teacher(teacher, max_length),Path(out),streams(texts, column, ids)
     head = dict(format=FORMAT, teacher=teacher.fingerprint(prompts), dtype=dtype, key='id' if ids else 'text')
     shard_rows = shard_rows or max(4096, math.ceil(sum(n or 0 for n,_ in rows.values())/4000)) # a file each, and so many can be open
-    if part:
-        folder = part_folder(path, part)
-        if (path/'manifest.json').exists():
-            if open_store(path, head)['complete']: return Vectors(path) # merged before
+    folder = part_folder(path, part) if part else path; merged = part and (path/'manifest.json').exists() # in one piece, then
+    if merged: part = None
+    elif part: path = folder; head |= as_plain(dict(part=part, shard_rows=shard_rows))
+    open_store(path, head) # what is wrong with the folder is said before it is touched
+    with claim(path, wait=merged): # the processes of all parts look here, one after another
+        if merged and not open_store(path, head)['complete']:
             raise ValueError(f"{path} was begun in one piece, and is not finished. Run embed without part= to its end, or choose another "
                 "folder.")
-        path = folder; head |= dict(part=list(part), shard_rows=shard_rows)
-    open_store(path, head) # what is wrong with the folder is said before it is touched
-    with claim(path):
         job = open_job(teacher, path, rows, prompts, head, memory, progress)
         job.run(chunks({r: x for r,(_,x) in rows.items()}, job.manifest['shards'], shard_rows, part))
         _complete(job)
@@ -373,8 +375,10 @@ def repair(
             raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
         write_manifest(path, manifest); bad = {f.shard for f in verify(path, progress=progress)}
         rows = None if texts is None else streams(texts, column, ids)
-        todo = list(_own_texts(path, manifest)) if rows is None and bad else [] if rows is None else chunks({r: x for r,
-            (_,x) in rows.items()}, manifest['shards'], manifest.get('shard_rows', 4096), manifest.get('part'))
+        if rows is None and bad:
+            for _ in _own_texts(path, manifest): pass # all of them can be read, or nothing is done
+        todo = (_own_texts(path, manifest) if bad else []) if rows is None else chunks({r: x for r,(_,x) in rows.items()},
+            manifest['shards'], manifest.get('shard_rows', 4096), manifest.get('part'))
         job = Job(teacher, path, manifest, prompts, head['dtype'], memory,
             Meter(teacher.name, None, progress)); job.asked |= 0 in bad # the first row may not be what it was
         job.run(todo, bad)

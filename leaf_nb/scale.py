@@ -63,6 +63,7 @@ def merge(
             for f in left: shutil.rmtree(f)
             return Vectors(out)
         parts = _parts(out); shards = sorted(((s,f) for f,m in parts.items() for s in m['shards']), key=lambda x: x[0]['start']); at = 0
+        if not shards: raise ValueError(f"{out}: the parts hold no vectors, saw 0 texts. Check the path of the texts, or their filter.")
         for s,f in shards:
             if s['start']!=at: raise ValueError(f"{f}: rows {at} to {s['start']} are in no part. Did all processes see the same texts?")
             at += s['rows']

@@ -106,10 +106,11 @@ def clear(
 def claim(
     path:Path, # A folder, there or not
     leave:bool=True, # The file of the lock, for whoever comes next; False: the folder shall look as if there was none
+    wait:bool=False, # Until the lock is free
 ):
-    "Make `path` and hold its lock; what was made is removed again if the block leaves nothing in it. Raises `ValueError` naming the process that holds the lock"
+    "Make `path` and hold its lock; what was made is removed again if the block leaves nothing in it. Raises `ValueError` naming the process that holds the lock, unless it waits"
     made = [p for p in (path, *path.absolute().parents) if not p.exists()]; path.mkdir(parents=True, exist_ok=True)
-    at,holder = (path/n for n in _claim); lock = FileLock(at, timeout=0)
+    at,holder = (path/n for n in _claim); lock = FileLock(at, timeout=-1 if wait else 0)
     try: lock.acquire()
     except Timeout:
         raise ValueError(f"{path} is being written by {holder.read_text() if holder.exists() else 'another process'}. Wait for it, or "
@@ -121,7 +122,8 @@ def claim(
         lock.release()
         if made and not any(p!=at for p in path.iterdir()):
             at.unlink(missing_ok=True)
-            for p in made: p.rmdir()
+            with suppress(OSError): # another process has put something beside it
+                for p in made: p.rmdir()
 
 # %% ../nbs/02b_store.ipynb #bde5b267
 FORMAT = 'leaf_nb-vectors-2'
@@ -146,7 +148,7 @@ def rows_digest(
 def pack_shard(
     rows:list, # Of `(role, id or None, text)`
     vectors:np.ndarray, # [n, dim], as stored
-    head:dict, # Of the manifest: format, teacher, dtype, key
+    head:dict, # Of the manifest: format, teacher, dtype, key; of a part also which, and the rows of its shards
     start:int, # Row of the first
     keys:list[bytes]|None=None, # `text_key`s of the rows, if they are known
 ) -> tuple[pa.Buffer,dict]: # The file, and its entry in the manifest
@@ -196,11 +198,13 @@ def rebuild_manifest(
             found.append((dict(own['entry'], bytes=len(data), checksum=checksum(data), file=f.name), own['head'],
                 shard_vectors(table).shape[1]))
     if not found: raise ValueError(f"{path}: no shard is readable, nothing to repair. Embed again into a new folder.")
-    at,shards = 0,[]
+    part = ('part','shard_rows') if not Path(path).name.startswith('part-') else () # shards that were merged remember theirs
+    head = {k: x for k,x in found[0][1].items() if k not in part}
+    (i,n),size = head.get('part') or (0,1), head.get('shard_rows', 0); at,shards = i*size,[]
     for e,_,_ in sorted(found, key=lambda x: x[0]['start']):
         if e['start']!=at: break
-        shards.append(e); at += e['rows']
-    return dict(found[0][1], shards=shards, dim=found[0][2], complete=False)
+        shards.append(e); at += n*size or e['rows'] # the shards between are in other parts
+    return dict(head, shards=shards, dim=found[0][2], complete=False)
 
 # %% ../nbs/02b_store.ipynb #08756780
 def differences(
@@ -208,8 +212,9 @@ def differences(
     new:dict, # What is wanted
     at:str='', # Where in the tree we are
 ) -> list[str]: # One line a difference
-    "The leaves in which two trees of plain values differ, as `key: old, now new`"
+    "The leaves in which two trees of plain values differ, as `key: old, now new`; the name of a model whose weights are the same is no difference"
     if isinstance(old, dict) and isinstance(new, dict):
+        if old.get('kind')==new.get('kind')=='model' and old.get('weights')==new.get('weights'): old = dict(old, name=new.get('name'))
         return [d for k in sorted(old.keys()|new.keys()) for d in differences(old.get(k), new.get(k), f'{at}.{k}'.strip('.'))]
     return [] if old==new else [f'{at}: {old!r}, now {new!r}']
 
@@ -342,15 +347,16 @@ def _mismatched(path, manifest, teacher, n, seed):
     "Faults of `n` rows whose text, embedded again, gives another vector"
     prompts = {r: {'teacher': p} for r,p in manifest['teacher'].get('prompts', {}).items()}
     t = as_teacher(teacher, manifest['teacher'].get('max_length'))
-    if manifest['key']=='id':
+    if manifest['key']=='id' and t.vectors is None:
         raise ValueError(f"{path} holds ids instead of texts, so no text can be embedded again. Verify without a teacher.")
     if d := differences(manifest['teacher'], t.fingerprint(prompts)):
         raise ValueError(f"{path} was made by another teacher. {'; '.join(d)}.")
     v = Vectors(path); at = np.sort(np.random.default_rng(seed).choice(len(v), min(n, len(v)), replace=False))
-    there = v.dataset().select_columns(['role','text'])[at.tolist()] # of these rows alone
+    there = v.dataset().select_columns(['role',manifest['key']])[at.tolist()] # of these rows alone
     for r in roles:
-        if not (mine := [(i,x) for i,x,role in zip(at, there['text'], there['role']) if role==r]): continue
-        for (i,x),c in zip(mine, cosines(t([x for _,x in mine], r, prompts), v[[i for i,_ in mine]])):
+        if not (mine := [(i,x) for i,x,role in zip(at, there[manifest['key']], there['role']) if role==r]): continue
+        rows = [i for i,_ in mine]; new = t([x for _,x in mine], r, prompts) if t.vectors is None else t.vectors[rows]
+        for (i,x),c in zip(mine, cosines(new, v[rows])):
             if c<.99:
                 k = int(v._ends.searchsorted(i, 'right'))
                 yield Fault(v.files[k].name, f'row {i}: {x[:60]!r} embedded again has cosine {c:.3f} to its vector', k)

@@ -198,11 +198,12 @@ def layer_states(
     holder,k = find_layers(body); layers = list(getattr(holder, k))
     memo = {c[:i+1]: _Memo(layers[c[i]]) for c in candidates for i in range(len(c))}
     res = {c: np.empty((len(texts), body.get_embedding_dimension()), np.float32) for c in candidates}
-    cfg = body[0].auto_model.config
+    cfg = body[0].auto_model.config; types = getattr(cfg, 'layer_types', None)
     for rows,f in token_features(body, texts, max_length):
         for m in memo.values(): m.out = None
         for c in candidates:
             setattr(holder, k, nn.ModuleList(memo[c[:i+1]] for i in range(len(c)))); cfg.num_hidden_layers = len(c)
+            if types: cfg.layer_types = [types[l] for l in c] # by these a model picks masks and positions
             res[c][rows] = body(dict(f))['sentence_embedding'].float().cpu().numpy()
     return res
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MINILM', 'MINILM_SHA256', 'check_vectors', 'is_normalized', 'check_sha256', 'offline_teacher', 'token_batches',
            'max_tokens', 'token_ids', 'collate', 'collate_bags', 'Tokenised', 'precision_of', 'fast_precision',
-           'autocast', 'encode_batches', 'encode', 'Teacher', 'hash_weights', 'rope_of', 'describe_modules',
+           'autocast', 'encode_batches', 'encode', 'as_plain', 'Teacher', 'hash_weights', 'rope_of', 'describe_modules',
            'own_prompts', 'from_model', 'from_callable', 'from_endpoint', 'from_array', 'as_teacher']
 
 # %% ../nbs/02_teacher.ipynb #e8a5d9b6
@@ -246,6 +246,11 @@ def encode(
         return encode_batches(Tokenised(model, texts, prompt, max_length, role), tokens, lambda n,_: bar.update(n))
 
 # %% ../nbs/02_teacher.ipynb #f44ea201
+def as_plain(x):
+    "`x` with numpy's numbers as Python's own, in dicts and lists as well: JSON knows no others"
+    if isinstance(x, dict): return {k: as_plain(v) for k,v in x.items()}
+    return [as_plain(v) for v in x] if isinstance(x, (list,tuple)) else x.item() if isinstance(x, np.generic) else x
+
 class Teacher:
     "A function from texts to vectors, and what identifies it"
     def __init__(self,
@@ -269,9 +274,9 @@ class Teacher:
     def fingerprint(self,
         prompts:dict|None=None, # As in `as_prompts`; None: its own
     ) -> dict: # Plain JSON values
-        "Identity, truncation and teacher-side prompts: all that its vectors depend on besides the text"
-        return dict(self.identity, max_length=self.max_length, prompts={r: p['teacher'] for r,
-            p in as_prompts(prompts, self.prompts).items()})
+        "Identity, truncation and teacher-side prompts: what its vectors depend on besides the text, but for a tokenizer that was edited"
+        return as_plain(dict(self.identity, max_length=self.max_length, prompts={r: p['teacher'] for r,
+            p in as_prompts(prompts, self.prompts).items()}))
 
     def ready(self,
         texts:list[str], # n texts
@@ -320,6 +325,7 @@ def describe_modules(
         if isinstance(m, Router): return f"Router({'; '.join(f'{k}: '+', '.join(map(named, route)) for k,route in m.sub_modules.items())})"
         act = type(getattr(m, 'activation_function', None)).__name__ # of a Dense
         how = m.pooling_mode if isinstance(m, Pooling) else act if act not in ('NoneType','Identity') else ''
+        if isinstance(m, Pooling) and not m.include_prompt: how += ', without the prompt'
         if rope := rope_of(m): how = json.dumps(rope, sort_keys=True)
         return type(m).__name__+(f'({how})' if how else '')
     return [named(m) for m in model] + ([f'first {model.truncate_dim}'] if model.truncate_dim else [])

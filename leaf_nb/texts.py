@@ -24,8 +24,12 @@ def check_text(
     i:int=0, # Its row
     source:str='texts', # What to call them in an error
 ) -> str: # The same
-    "`t`, or a `ValueError` naming the row if it is `None`, blank or no string"
-    if isinstance(t, str) and t.strip(): return t
+    "`t`, or a `ValueError` naming the row if it is `None`, blank, no string, or holds half a character"
+    if isinstance(t, str) and t.strip():
+        try: t.encode(); return t
+        except UnicodeEncodeError as e:
+            raise ValueError(f"{source}, row {i}: saw {t[e.start]!r} at position {e.start}, half of a pair, which UTF-8 cannot hold. Clean "
+                "such rows: texts = [t.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') for t in texts]") from None
     raise ValueError(f"{source}, row {i}: saw {t!r}, wanted a non-empty string. Drop such rows: texts = [t for t in texts if "
         "isinstance(t, str) and t.strip()]")
 
@@ -35,8 +39,8 @@ def check_texts(
 ) -> list[str]: # The same texts as a list
     "`texts` as a list of non-empty `str`; raises `ValueError` as `check_text` does, or if there is none at all"
     res = list(texts)
-    try: fine = all(map(str.strip, res))
-    except TypeError: fine = False
+    try: fine = all(map(str.strip, res)) and all(map(str.encode, res))
+    except (TypeError, UnicodeEncodeError): fine = False
     if not fine: res = [check_text(t, i, source) for i,t in enumerate(res)] # slower, and names the row
     if not res: raise ValueError(f"{source} is empty: saw 0 texts, wanted at least 1. Check the path, or the filter that made it.")
     return res

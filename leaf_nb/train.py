@@ -14,6 +14,7 @@ import numpy as np, torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import broadcast_object_list
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
 from sentence_transformers.util import get_device_name
 from .batches import Batches, draw, tokenise
 from .cache import embed
@@ -21,9 +22,9 @@ from .folder import Leaf, checkpoints, load_checkpoint, load_leaf, load_optimize
 from .loop import Trainer, check_match, check_rowwise, default_lr, for_training, lr_at, run_steps, score_line, steps_for, watch
 from .losses import get_loss
 from .store import Vectors, check_space, checksum, claim, write_atomic
-from .solve import check_head, make_student, parse_student
+from .solve import check_head, check_width, make_student, parse_student
 from .static import check_static, entries, is_static, mine, solve_static, static_model, static_tokenizer
-from .teacher import as_teacher, describe_modules, encode, fast_precision, hash_weights, is_normalized
+from .teacher import as_plain, as_teacher, describe_modules, encode, fast_precision, hash_weights, is_normalized
 from .texts import as_prompts, count_texts, roles
 
 # %% ../nbs/08_train.ipynb #ff756c9b
@@ -85,7 +86,7 @@ def _length(asked, teacher, student):
     if asked and student and asked>student:
         raise ValueError(f"max_length: saw {asked}, the student reads {student} tokens at most. Lower it; or leave it out, and the teacher "
             "reads as many as it does, the student as many as it can.")
-    return min((n for n in (asked or teacher, student) if n), default=None)
+    return min((n for n in (asked or teacher, student) if n and n<math.inf), default=None) # a table reads all
 
 def _called(x):
     "What tells a student or a loss that is no word from another"
@@ -152,8 +153,11 @@ def distill(
         embedding_lr_scale=embedding_lr_scale, warmup=warmup, cycles=cycles, floor=floor,
         max_length=_length(max_length, teacher.max_length, getattr(asked, 'max_seq_length', None)),
         loss=_called(loss), precision=precision, seed=seed, bias=bias, n_solve=n_solve, n_val=n_val, patience=patience)
-    s |= dict(n_units=n_units) if lookup else dict(head=head)
+    s = as_plain(s | (dict(n_units=n_units) if lookup else dict(head=head))); micro_bs = as_plain(micro_bs)
+    if isinstance(asked, SentenceTransformer) and teacher.dim and any(isinstance(m, Dense) for m in asked)!=(head=='none'):
+        check_width(asked, teacher.dim) # no head is added
     acc = accelerator(log_with=log_with, project_dir=out)
+    if acc.num_processes>1 and not lookup: check_rowwise(how, bs, acc.num_processes)
     out = Path(broadcast_object_list([str(out or tempfile.mkdtemp(prefix='leaf-'))])[0]); cache = Path(cache) if cache else out/'vectors'
     with ExitStack() as held, acc.main_process_first():
         home = cache.name if cache.parent==out else 'vectors'
