@@ -35,7 +35,8 @@ def command(f):
             f(**kwargs)
         except (ValueError, FileNotFoundError, FloatingPointError, ImportError) as e: _stop(e, 2)
         except (OSError, MemoryError) as e: _stop(e, 3)
-        except KeyboardInterrupt: _stop('Interrupted. What is finished is kept; the same command continues.', 130)
+        except KeyboardInterrupt: _stop('Interrupted. What is finished is kept; the same command'
+            f"{', without --overwrite,' if kwargs.get('overwrite') else ''} continues.", 130)
     run.__signature__ = sig.replace(parameters=[wrap(p) for p in params], return_annotation=inspect.Parameter.empty)
     run.__name__,run.__doc__ = f.__name__,f.__doc__
     app.command(f.__name__.strip('_').replace('_','-'))(run)
@@ -58,6 +59,7 @@ def _embed(
     texts:list[Path], # Files: .txt, .jsonl[.gz] or .parquet
     out:Path=..., # Folder of the cache
     role:str='document', # What the texts are: document or query
+    prompt:str=None, # What the teacher gets before each; default: its own
     column:str='text', # Where the text is, if the files have columns
     ids:str=None, # Column of ids to store instead of the texts
     max_length:int=None, # Tokens a text; default: the teacher's limit
@@ -71,7 +73,7 @@ def _embed(
     from leaf_nb.scale import launched_part, merge
     start = time.perf_counter(); i = launched_part() if part=='auto' else _as_part(part)
     if i is None and next(out.glob('part-*-of-*'), None): merge(out)
-    if (v := embed(teacher, {role: texts}, out, max_length=max_length, dtype=dtype, shard_rows=shard_rows, column=column, ids=ids,
+    if (v := embed(teacher, {role: texts}, out, prompts=prompt if prompt is None else {role: prompt}, max_length=max_length, dtype=dtype, shard_rows=shard_rows, column=column, ids=ids,
         part=i)) is None:
         return typer.echo(f'Part {part} has nothing to do.')
     typer.echo(f'{len(v):,} vectors of {v.shape[1]} in {v.path} ({v.nbytes/1e6:.1f} MB)')
@@ -100,6 +102,8 @@ def _distill(
     texts:list[Path], # Files of documents: .txt, .jsonl[.gz] or .parquet
     out:Path=..., # Folder of the leaf
     queries:Path=None, # A file of query-like texts
+    prompt:str=None, # What teacher and student get before documents; default: the teacher's own
+    query_prompt:str=None, # The same before queries
     student:str='prune:2', # prune:K, prune:I,J, a model name, static, or static:TOKENIZER
     epochs:float=1., # Passes over the texts
     minutes:float=None, # Instead of epochs: minutes of training
@@ -125,7 +129,8 @@ def _distill(
     from leaf_nb.texts import as_texts
     from leaf_nb.train import distill
     data = {'document': as_texts(texts, column)} | ({'query': as_texts(queries, column)} if queries else {})
-    leaf = distill(teacher, data, student, out, epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr,
+    prompts = {r: p for r,p in (('document',prompt),('query',query_prompt)) if p is not None}
+    leaf = distill(teacher, data, student, out, prompts=prompts or None, epochs=epochs, minutes=minutes, bs=bs, micro_bs=micro_bs, lr=lr,
         embedding_lr_scale=embedding_lr_scale, warmup=warmup, cycles=cycles, floor=floor, max_length=max_length, loss=loss,
         precision=precision, patience=patience, n_units=n_units, seed=seed, cache=cache, overwrite=overwrite)
     h = leaf.info['history'][-1]
@@ -240,6 +245,7 @@ def _adapt(
     lr:float=None, # Peak learning rate; default: for the task, 1e-4 or 8e-4
     max_length:int=128, # Tokens a text
     mine:int=0, # Retrieval: hard negatives to find for each query
+    instruction:str=None, # Of the teacher, before queries (retrieval) or texts; default: the task's, "": none
     dims:str=None, # Matryoshka sizes, as 384,128,64
     theta:float=None, # Base of rotary positions with this adapter
     seed:int=0, # Of everything
@@ -250,7 +256,7 @@ def _adapt(
     from leaf_nb.adapt import adapt
     a = adapt(leaf, task, data[0] if len(data)==1 else _named(data), out, name=name, teacher=teacher, steps=steps, bs=bs,
         lr=lr,
-        max_length=max_length, mine=mine, dims=_as_dims(dims) or (), theta=theta, seed=seed, overwrite=overwrite)
+        max_length=max_length, mine=mine, instruction=instruction, dims=_as_dims(dims) or (), theta=theta, seed=seed, overwrite=overwrite)
     first,last = a.info['history'][0],a.info['history'][-1]
     typer.echo(f"{a.path}: "+'; '.join(f"{k} {first[k]:.3f} -> {last[k]:.3f}" for k in a.watched)+' on held-out rows')
     _write_json(json, dict(settings=a.info['settings'], history=a.info['history']))
@@ -385,19 +391,20 @@ def _run(
     set:list[str]=None, # ADDRESS=VALUE: another value in the recipe, as distill.bs=16; addresses: leaf recipes --show NAME --json FILE
     until:str=None, # Stop after this stage: texts, embed, distill, long, adapters, evaluate or card
     part:str=None, # I/N, or auto: embed that part of the vectors and stop; needs --until texts first. Once more without it merges
-    resume:bool=False, # There has to be a run to go on with; without it, one is gone on with if it is there
+    resume:bool=False, # There has to be a run to go on with, and without files or names it is as it was begun; without this, one is gone on with if it is there
     overwrite:bool=False, # Delete OUT, texts and vectors and all, and start anew
     json:Path=None, # Write plan, stages, seconds and results there
 ):
     "Run the recipe NAME; run again after a stop, and it continues at the stage it reached."
     from leaf_nb.plan import check_plan, measure_rates, plan, plan_text
-    from leaf_nb.recipes import as_recipe
-    from leaf_nb.run import final_folder, run
+    from leaf_nb.recipes import as_recipe, change
+    from leaf_nb.run import final_folder, recipe_in, run
     from leaf_nb.scale import launched_part
     files = {'texts' if not i else f'texts-{i+1}': f for i,f in enumerate(texts or [])} | (dict(queries=queries) if queries else {})
-    r = as_recipe(name, scale, teacher=teacher, student=student, files=files | _pairs('source', source), tasks=task or (),
-        changes={k: _value(v) for k,v in _pairs('set', set).items()})
-    out = out or Path(name); i = launched_part() if part=='auto' else _as_part(part); first = launched_part()[0]==0; say = typer.echo if first else str
+    files,changes,out = files | _pairs('source', source),{k: _value(v) for k,v in _pairs('set', set).items()},out or Path(name)
+    if resume and scale=='full' and not (files or teacher or student or task) and (r := recipe_in(out)).name==name: r = change(r, changes)
+    else: r = as_recipe(name, scale, teacher=teacher, student=student, files=files, tasks=task or (), changes=changes)
+    i = launched_part() if part=='auto' else _as_part(part); first = launched_part()[0]==0; say = typer.echo if first else str
     table = plan(r, measure_rates() if first and (dry_run or scale=='full') and not part else None); say(plan_text(table))
     report = dict(plan=_records(table.reset_index(names='stage')))
     if first: _write_json(json, report) # also of a plan that does not fit

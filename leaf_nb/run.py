@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'stand_in', 'records', 'write_source', 'random_model', 'backbone', 'check_teacher', 'final_folder', 'Run',
-           'made_task', 'stages_of', 'fixed', 'open_recipe', 'run', 'texts_of']
+           'check_lengths', 'made_task', 'stages_of', 'fixed', 'still_there', 'open_recipe', 'recipe_in', 'run',
+           'texts_of']
 
 # %% ../nbs/13c_run.ipynb #a41a2553
-import json, math, time
+import errno, json, math, shutil, time
 from contextlib import ExitStack
 from functools import cache, cached_property
 from itertools import islice
@@ -28,15 +29,16 @@ from .evaluate import evaluate
 from .export import asymmetric, save_whole
 from .folder import load_leaf
 from .queries import queries_from, spans
-from .recipes import LISTED, Net, Recipe, Source, columns_in, texts_a_step
+from .recipes import LISTED, ColumnsError, Net, Recipe, Source, build_recipe, columns_in, texts_a_step
 from .scale import launched_part, merge, merge_finished
-from .solve import parse_student
+from .losses import get_loss
+from .solve import check_head, parse_student
 from .static import entries, fast_tokenizer, is_static, static_tokenizer
 from .store import claim, clear, differences, staged, write_atomic
 from .tasks import STS, Task, as_tasks, labelled_tasks, task_from_pairs
 from .teacher import as_teacher, offline_teacher
 from .texts import doc_corpus, read_table
-from .train import accelerator, distill, n_held
+from .train import accelerator, check_numbers, distill, n_held
 
 # %% ../nbs/13c_run.ipynb #74ca3446
 @cache
@@ -100,7 +102,8 @@ def write_source(
             for n,r in enumerate(islice(full, source.n), 1): w.write({g: v if g=='score' else str(v) for g,v in r.items()})
         except Exception as e: # whatever a hub, a network or a set's own reader raises
             new.unlink(missing_ok=True)
-            if source.hub.startswith(('made:','stand-in')) or Path(source.hub).is_file(): raise
+            if source.hub.startswith(('made:','stand-in')) or Path(source.hub).is_file() or isinstance(e, ColumnsError): raise
+            if getattr(e, 'errno', None)==errno.ENOSPC: raise
             raise FileNotFoundError(f"The data set {source.hub!r} ({name}) cannot be had ({type(e).__name__}: {str(e)[:150]}). Go online, "
                 f"or give a file with {', '.join(source.gives)}: --source {name}=FILE (.jsonl, .parquet)") from e
         if n: w.finalize()
@@ -203,10 +206,19 @@ def do_texts(self:Run):
         write_source(k, s, self.out/'texts'/f'{k}.arrow', self.documents() if s.hub.startswith('made:') else ())
     if 'made' in self.recipe.tasks: made_task(self.documents()[:20_000]) # or it is said after the training
 
+def check_lengths(
+    tokens:int, # A text, as a recipe says
+    limits:dict, # What has one -> tokens, or None
+):
+    "Raise `ValueError` if something reads fewer tokens"
+    what,n = min(((k, n) for k,n in limits.items() if n), key=lambda x: x[1], default=('',tokens))
+    if n<tokens: raise ValueError(f"distill.max_length: saw {tokens}, the {what} reads {n} tokens at most. Type: --set distill.max_length={n}")
+
 @patch
 def do_embed(self:Run):
     "The teacher's vectors; in parts by several processes, which the first of them merges"
-    (static_tokenizer if is_static(self.student) else parse_student)(self.student, self.loaded) # a pair that cannot be is said now
+    student = (static_tokenizer if is_static(self.student) else parse_student)(self.student, self.loaded) # a pair that cannot be is said now
+    check_lengths(self.recipe.distill['max_length'], dict(teacher=self.loaded.max_length, student=getattr(student, 'max_seq_length', None)))
     many = self.part or (launched_part() if self.acc.num_processes>1 else None); out,texts = self.out/'vectors',self.roles()
     if not self.part: # what other processes have embedded
         with self.acc.main_process_first(): self.acc.is_main_process and merge_finished(out)
@@ -309,8 +321,22 @@ def fixed(
     if first=='texts' or 'data' in rest:
         file = '.'.join(rest[:1] if first=='texts' else [first,rest[1]] if first=='long' else [rest[0],rest[2]])
         return 'texts' in finished or (out/'texts'/f'{file}.arrow').exists()
+    if first=='adapters' and rest: return (out/'model'/'adapters'/rest[0]/'adapter.json').exists() # each by itself
     if rest==['max_length'] and first=='distill': first = 'teacher'
     return first not in _MADE or (out/_MADE[first]).exists()
+
+_RESULT = dict(texts='texts', embed='vectors/manifest.json', distill='leaf/modules.json', long='long/modules.json', adapters='model/adapters')
+
+def still_there(
+    recipe:Recipe, # Of the run
+    out:Path, # Its folder
+    finished:list, # Its stages, as noted
+) -> list: # Those whose result is there, or that nothing asks for, since a later model is
+    "Who removes a result has its stage run again, and all after it"
+    last = final_folder(recipe, out).name; files = _RESULT | dict(evaluate=f'{last}/results.json', card=f'{last}/README.md')
+    there = {s: (out/files[s]).exists() for s in finished}; model = [i for i,s in enumerate(finished) if s in ('distill','long','adapters') and there[s]]
+    gone = [i for i,s in enumerate(finished) if not there[s] and not (model and i<model[-1])]
+    return finished[:gone[0]] if gone else finished
 
 def open_recipe(
     recipe:Recipe, # What is to be run
@@ -328,13 +354,24 @@ def open_recipe(
             raise ValueError(f"{out} holds a run of another version of {old['name']}. {'; '.join(d[:3])}{more}. Choose another folder. "
                 "(--overwrite deletes this one, texts, vectors and leaf, and starts anew.)")
         again = () if old['recipe']['tasks']==new['recipe']['tasks'] else ('evaluate','card')
-        return old | dict(digest=new['digest'], recipe=new['recipe'], finished=[s for s in old['finished'] if s not in again])
+        for task in {d.split('.')[1] for d in differences(old['recipe']['adapters'], new['recipe']['adapters'], 'adapters')}: # begun otherwise
+            shutil.rmtree(out/'model'/'adapters'/f'.{task.partition(":")[0]}', ignore_errors=True)
+        return old | dict(digest=new['digest'], recipe=new['recipe'], finished=[s for s in still_there(recipe, out, old['finished'])
+            if s not in again])
     if resume: raise FileNotFoundError(f"Nothing to resume in {out}: no recipe.json. Check the path, or leave out --resume.")
     if out.exists() and (other := sorted(p.name for p in out.iterdir() if not p.name.startswith('.'))):
         raise ValueError(f"{out} holds something else ({', '.join(other[:3])}), wanted a new folder or a run.")
     return new
 
 # %% ../nbs/13c_run.ipynb #b331a94e
+def recipe_in(
+    out, # Folder of a run
+) -> Recipe:
+    "The recipe that a run was begun with. Raises `FileNotFoundError` if there is none"
+    f = Path(out)/'recipe.json'
+    if not f.exists(): raise FileNotFoundError(f"Nothing to resume in {out}: no recipe.json. Check the path, or leave out --resume.")
+    return build_recipe(json.loads(f.read_text())['recipe'])
+
 def run(
     recipe:Recipe, # With its files given
     out, # Folder
@@ -350,6 +387,8 @@ def run(
     names,out = stages_of(recipe),Path(out)
     if until not in (None, *names): raise ValueError(f"until: saw {until!r}, wanted one of {', '.join(names)}.")
     if recipe.adapters: need_peft()
+    d = recipe.distill; get_loss(d.get('loss', 'l2')); check_head(d.get('head', 'solved'))
+    check_numbers({k: v for k,v in d.items() if isinstance(v, (int,float)) and not isinstance(v, bool)})
     for t in () if until or part else {*recipe.tasks}-{'made','stand-in'}: as_tasks(t) # names and folders, not yet data
     if part and overwrite: raise ValueError('overwrite: a part of the vectors starts nothing anew. Leave out --part or --overwrite.')
     if resume and overwrite: raise ValueError('overwrite: starts anew, resume: goes on. Leave out --resume or --overwrite.')
