@@ -17,6 +17,7 @@ from .student import find_layers
 from .tasks import quality, retrieval_task
 from .teacher import as_teacher
 from .train import distill
+from .texts import as_prompts
 
 # %% ../nbs/09c_pareto.ipynb #0cf4c84b
 def front(
@@ -83,7 +84,9 @@ def pareto(
     leaves = {s: distill(teacher, texts, s, out/re.sub(r'\W+', '-', s), cache=out/'vectors',
         prompts=prompts, max_length=max_length, seed=seed, progress=progress, **kwargs) for s in students}
     models = {k: l.model for k,l in leaves.items()} | (dict(teacher=teacher.model) if teacher.model else {})
-    rate,one = speed(models, task.queries[:n_speed]),latency(models, task.queries[:100]); rows = {}
+    said = {k: (l.model.prompts or {}).get('query') or '' for k,l in leaves.items()} | dict(
+        teacher=as_prompts(prompts, teacher.prompts)['query']['teacher'])
+    rate,one = speed(models, task.queries[:n_speed], prompts=said),latency(models, task.queries[:100], prompts=said); rows = {}
     for name,m in [*models.items(), *([] if teacher.model else [('teacher',None)])]:
         q = t.queries if name=='teacher' else embedder(m, leaves[name].info.get('prompts'))(task.queries, 'query')
         own = quality(task, q, t.documents); r = paired_bootstrap(own, base, seed=seed)
