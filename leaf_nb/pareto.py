@@ -43,7 +43,7 @@ class Pareto:
             ax.plot(best[k], best.retention, '-', c='C7', lw=1, zorder=0)
             ax.errorbar(d[k], d.retention, [d.retention-d.low, d.high-d.retention], fmt='o', ms=5, capsize=3)
             for n,r in d.iterrows(): ax.annotate(n, (r[k], r.retention), xytext=(5,-11), textcoords='offset points', fontsize=8)
-            ax.set(xscale='log', xlabel=name); ax.grid(alpha=.3); ax.margins(x=.15)
+            ax.set(xscale='log' if d[k].max()>5*d[k].min() else 'linear', xlabel=name); ax.grid(alpha=.3); ax.margins(x=.2)
         axes[0].set(ylabel=f"share of the teacher's nDCG@10\n{self.task}, teacher documents"); fig.tight_layout(); return axes
 
 def check_students(
