@@ -206,6 +206,7 @@ def _use(leaf, name, teacher, own):
 def _forms(leaf, name, own):
     "How to use it elsewhere"
     static = getattr(leaf.model[0], 'auto_model', None) is None; code = _loads(leaf.info['teacher'])
+    if 'task' in leaf.info: name = f'my-tasks/adapters/{name}'
     pairs = code and 'truncate_dim' not in code and not own and 'task' not in leaf.info # what loads by its name is all that a pair can hold
     return '\n'.join(f'- {what}: {how}' for what,how in {
         'Leaf and teacher as one model': f'`leaf export {name} --router pair`; then `SentenceTransformer("pair")`, whose '

@@ -151,7 +151,9 @@ def _check_ways(ways):
 def _called(fn, docs):
     "What `fn` makes of `docs`, as rows of strings; `ValueError` if it is anything else"
     name,rows = getattr(fn, '__name__', type(fn).__name__),fn(docs)
-    rows = [rows] if isinstance(rows, str) else list(rows); want = 'wanted one string, or a list of strings, for each'
+    want = 'wanted one string, or a list of strings, for each'
+    if not hasattr(rows, '__iter__'): raise ValueError(f"{name} returned {rows!r} for {len(docs)} documents: {want}. Does it lack a return?")
+    rows = [rows] if isinstance(rows, str) else list(rows)
     if len(rows)!=len(docs):
         raise ValueError(f"{name} returned {len(rows)} rows for {len(docs)} documents: {want}. Return '' for a document it can say "
             "nothing about.")
