@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .evaluate import Sides, Unit, embedder, teacher_of
 from .folder import load_leaf
+from .loop import score_line
 from .metrics import cosine, effective_rank, neighbours, normalize, overlap, paired_bootstrap, search
 from .tasks import Task, quality
 from .texts import check_texts
@@ -122,9 +123,8 @@ def check_index(
     own = (s*v).sum(1); other = float((s@v.T)[~np.eye(len(s), dtype=bool)].mean()); far = lambda share: other+share*(1-other)
     score,first = (x[:,0] for x in search(s, index, 1)); near = neighbours(v, index, own=at)
     stay = overlap(neighbours(s, index, own=at), near).mean(); rows,where = np.unique(near, return_inverse=True)
-    entries = index[rows][where.reshape(near.shape)]; old,new = (np.einsum('nd,nkd->nk', x, entries).ravel() for x in (v, s))
-    slope,offset = np.polyfit(old, new, 1)
+    line = score_line(s, v, near=index[rows][where.reshape(near.shape)])
     figures = dict(n=len(v), own=float(own.mean()), other=other, nearest=float(score.mean()), match=float((own>far(.25)).mean()),
-        near=float((score>far(.4)).mean()), found=float((first==at).mean()), overlap=float(stay), slope=float(slope), offset=float(offset))
+        near=float((score>far(.4)).mean()), found=float((first==at).mean()), overlap=float(stay), slope=line['slope'], offset=line['offset'])
     verdict = 'fits' if figures['match']>=.8 else 'order' if max(figures['near'], figures['match'])>=.5 else 'other space'
     return IndexCheck(verdict, figures)

@@ -12,7 +12,7 @@ import json, os, platform, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from scipy.stats import ConstantInputWarning, spearmanr
+from scipy.stats import ConstantInputWarning, bootstrap, spearmanr
 from sklearn.metrics.pairwise import paired_cosine_distances
 from sentence_transformers import SentenceTransformer
 from .adapters import ROUTES, adapters_in, base_folder
@@ -170,11 +170,12 @@ def compare_sts(
     if not a>0:
         raise ValueError(f"{task.name}: the teacher's own correlation is {a:.3f}, so there is nothing to retain. Are the scores higher for "
             "more alike pairs?")
+    def kept(t, l, y): a = rho(t, y); return rho(l, y)/a if a>0 else np.nan
     with warnings.catch_warnings(action='ignore', category=ConstantInputWarning): # of pairs that all have one score
-        full,own = np.array([[rho(x[i], y[i]) for x in (t, l)] for i in np.random.default_rng(seed).integers(len(y), size=(500,len(y)))]).T
-    low,high = np.quantile(own/full, [.025,.975]) if np.isfinite(own).all() and (full>0).all() else (np.nan,np.nan)
-    both = {k: v for m in ('standard','asymmetric') for k,v in ((m, b), (f'retention_{m}', b/a), (f'{m}_low', float(low)),
-        (f'{m}_high', float(high)))}
+        ci = bootstrap((t, l, y), kept, paired=True, vectorized=False, n_resamples=500, method='percentile',
+            rng=np.random.default_rng(seed)).confidence_interval
+    both = {k: v for m in ('standard','asymmetric') for k,v in ((m, b), (f'retention_{m}', b/a), (f'{m}_low', float(ci.low)),
+        (f'{m}_high', float(ci.high)))}
     return _row(task.name, 'STS', 'cosine Spearman', n_pairs=len(y), teacher=a, **both, better='same')
 
 # %% ../nbs/09_evaluate.ipynb #c71efde1

@@ -275,9 +275,10 @@ def score_line(
     s:np.ndarray, # [n, dim] vectors of the leaf
     t:np.ndarray, # [n, dim] vectors of the teacher, same texts
     k:int=10, # Neighbours of each text that count
+    near:np.ndarray|None=None, # [n, k, dim] teacher vectors, of length one, that each text is scored against; None: of its nearest others
 ) -> dict: # slope, offset, correlation; empty for fewer than three texts
     "How scores move when the leaf embeds the queries: `leaf score = slope * teacher score + offset`, fitted on each text's nearest others. For who has a threshold"
     if len(t)<3: return {}
-    t,s = normalize(t),normalize(s); at = neighbours(t, t, k)
-    x,y = np.einsum('nd,nkd->nk', t, t[at]).ravel(), np.einsum('nd,nkd->nk', s, t[at]).ravel()
+    t,s = normalize(t),normalize(s); near = t[neighbours(t, t, k)] if near is None else near
+    x,y = (np.einsum('nd,nkd->nk', v, near).ravel() for v in (t, s))
     slope,offset = np.polyfit(x, y, 1); return dict(slope=float(slope), offset=float(offset), correlation=float(np.corrcoef(x, y)[0,1]))

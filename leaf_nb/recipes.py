@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['UNKNOWN', 'CHECKED', 'WORDS', 'LEAF_TEXTS', 'LEAF_OPEN', 'BEIR', 'MINILM_L6', 'ARCTIC', 'LEAF_IR', 'LEAF_MT',
            'JINA_TEXTS', 'JINA_LONG', 'JINA_TASKS', 'JINA_OPEN', 'JINA_SMALL', 'JINA_NANO', 'STATIC', 'MY_DOMAIN',
-           'RECIPES', 'LISTED', 'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'build_recipe', 'change',
-           'texts_a_step', 'ColumnsError', 'columns_in', 'with_file', 'given', 'tiny', 'as_recipe']
+           'RECIPES', 'LISTED', 'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'build_recipe', 'source_at',
+           'change', 'texts_a_step', 'ColumnsError', 'columns_in', 'with_file', 'given', 'tiny', 'as_recipe']
 
 # %% ../nbs/13_recipes.ipynb #f4d76f94
 import inspect, json, re
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import get_args
 import pandas as pd
 from fastcore.basics import listify
 from .store import checksum
@@ -237,7 +238,7 @@ def build_recipe(
 ) -> Recipe:
     "A recipe from the plain values of one"
     rows = lambda v: {k: tuple(x) if isinstance(x, list) else x for k,x in v.items()} # JSON knows no tuples
-    words = RECIPES[d['name']] if d.get('name') in RECIPES else None; d = {w: getattr(words, w, '') for w in WORDS} | rows(d)
+    d = {w: getattr(RECIPES.get(d['name']), w, '') for w in WORDS} | rows(d)
     src = lambda x: {k: Source(**rows(v)) for k,v in x.items()}; holds = lambda a: a and a | dict(data=src(a['data']))
     return Recipe(**d | dict(teacher=Net(**d['teacher']), student=Net(**d['student']), texts=src(d['texts']), long=holds(d['long']),
         adapters={k: holds(a) for k,a in d['adapters'].items()}))
@@ -250,17 +251,22 @@ def _paths(d, at=''):
 _LENGTHS = ('steps','epochs','minutes') # Of `distill`: one of them
 _OURS = ('teacher','student','texts','out','cache','prompts','device','progress','overwrite','resume') # of `distill`, said elsewhere
 
-def _checked(key, was, v, of_distill):
+_TYPES = {**Net.__annotations__, **Source.__annotations__, **{k: p.annotation for k,p in inspect.signature(distill).parameters.items()}, 'steps': int}
+
+def _checked(key, was, v):
     "`v`, a whole number without its point; raises `ValueError` where a number is wanted and something else seen"
-    kind = str(inspect.signature(distill).parameters[of_distill].annotation) if of_distill in inspect.signature(distill).parameters else ''
-    number = isinstance(was, (int,float)) and not isinstance(was, bool) or key.endswith('.n') or of_distill=='steps' or 'str' not in kind and ('int' in kind
-        or 'float' in kind)
-    if not number or v is None: return v
-    if isinstance(v, bool) or not isinstance(v, (int,float)): raise ValueError(f"set: {key}: saw {v!r}, wanted a number.")
-    if (isinstance(was, int) or key.endswith('.n') or 'float' not in kind and 'int' in kind) and v==int(v): v = int(v) # 1e6
-    if key.endswith('.n') and not (isinstance(v, int) and v>0):
-        raise ValueError(f"set: {key}: saw {v}, wanted a whole number above 0. To leave a source out: {key.removesuffix('.n')}=null")
-    return v
+    last = key.rpartition('.')[2]; a = _TYPES.get(last, type(was)); kinds = {*(get_args(a) or [a])}; whole = last in _TYPES and float not in kinds
+    if v is None or str in kinds or not kinds & {int,float}: return v
+    if isinstance(v, bool) or not isinstance(v, (int,float)) or whole and v!=int(v) or last=='n' and v<1:
+        left = f" To leave a source out: {key.removesuffix('.n')}=null" if last=='n' else ''
+        raise ValueError(f"set: {key}: saw {v!r}, wanted a {'whole ' if whole else ''}number{' above 0' if last=='n' else ''}.{left}")
+    return int(v) if whole else v # 1e6
+
+def source_at(
+    address:str, # As 'texts.fineweb.n'
+) -> str: # Name in `sources`
+    "Which source an address is about"
+    first,*rest = address.split('.'); return '.'.join(rest[:1] if first=='texts' else [first,rest[1]] if first=='long' else [rest[0],rest[2]])
 
 def change(
     recipe:Recipe, # Not changed
@@ -280,7 +286,7 @@ def change(
             at.pop(last, None)
             if path==['texts'] and not at: raise ValueError(f"set: {key}=null leaves no text, wanted at least one source.")
             continue
-        v = _checked(key, at.get(last), v, last if path==['distill'] else '')
+        v = _checked(key, at.get(last), v)
         if path==['distill'] and last in _LENGTHS and v is not None: [at.pop(k, None) for k in _LENGTHS]
         if isinstance(at.get(last), tuple):
             v = tuple(int(x) if str(x).strip().isdigit() else x
@@ -383,6 +389,6 @@ def as_recipe(
         other |= dict(teacher={x.teacher.name: x.teacher for x in RECIPES.values()}.get(teacher, Net(teacher)), prompts=None)
     if student: # a backbone pools as the recipe's does; a part of the teacher, or a table, as it is
         other['student'] = Net(student, pooling='mean' if student.startswith(('prune','static')) else r.student.pooling)
-    r = change(replace(r, **other), changes or {}); name = lambda k: k.removeprefix('texts.').removeprefix('adapters.').replace('.data.', '.')
-    counts = {name(k.removesuffix('.n')): v for k,v in (changes or {}).items() if k.endswith('.n')} # a file is taken whole otherwise
+    r = change(replace(r, **other), changes or {})
+    counts = {n: r.sources[n].n for n in (source_at(k) for k in changes or {} if k.endswith('.n'))} # a file is taken whole otherwise
     return given(r, files or {}, None if scale=='tiny' else counts)

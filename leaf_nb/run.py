@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'stand_in', 'records', 'write_source', 'random_model', 'backbone', 'check_teacher', 'final_folder', 'Run',
-           'check_lengths', 'made_task', 'stages_of', 'fixed', 'still_there', 'open_recipe', 'recipe_in', 'run',
+           'check_lengths', 'made_task', 'stages_of', 'fixed', 'still_there', 'recipe_in', 'open_recipe', 'run',
            'texts_of']
 
 # %% ../nbs/13c_run.ipynb #a41a2553
@@ -29,7 +29,7 @@ from .evaluate import evaluate
 from .export import asymmetric, save_whole
 from .folder import load_leaf
 from .queries import queries_from, spans
-from .recipes import LISTED, ColumnsError, Net, Recipe, Source, build_recipe, columns_in, texts_a_step
+from .recipes import LISTED, ColumnsError, Net, Recipe, Source, build_recipe, columns_in, source_at, texts_a_step
 from .scale import launched_part, merge, merge_finished
 from .losses import get_loss
 from .solve import check_head, parse_student
@@ -319,8 +319,7 @@ def fixed(
     first,*rest = address.split('.')
     if first=='tasks' or rest[-1:]==['micro_bs']: return False
     if first=='texts' or 'data' in rest:
-        file = '.'.join(rest[:1] if first=='texts' else [first,rest[1]] if first=='long' else [rest[0],rest[2]])
-        return 'texts' in finished or (out/'texts'/f'{file}.arrow').exists()
+        return 'texts' in finished or (out/'texts'/f'{source_at(address)}.arrow').exists()
     if first=='adapters' and rest: return (out/'model'/'adapters'/rest[0]/'adapter.json').exists() # each by itself
     if rest==['max_length'] and first=='distill': first = 'teacher'
     return first not in _MADE or (out/_MADE[first]).exists()
@@ -337,6 +336,14 @@ def still_there(
     there = {s: (out/files[s]).exists() for s in finished}; model = [i for i,s in enumerate(finished) if s in ('distill','long','adapters') and there[s]]
     gone = [i for i,s in enumerate(finished) if not there[s] and not (model and i<model[-1])]
     return finished[:gone[0]] if gone else finished
+
+def recipe_in(
+    out, # Folder of a run
+) -> Recipe:
+    "The recipe that a run was begun with. Raises `FileNotFoundError` if there is none"
+    f = Path(out)/'recipe.json'
+    if not f.exists(): raise FileNotFoundError(f"Nothing to resume in {out}: no recipe.json. Check the path, or leave out --resume.")
+    return build_recipe(json.loads(f.read_text())['recipe'])
 
 def open_recipe(
     recipe:Recipe, # What is to be run
@@ -358,20 +365,12 @@ def open_recipe(
             shutil.rmtree(out/'model'/'adapters'/f'.{task.partition(":")[0]}', ignore_errors=True)
         return old | dict(digest=new['digest'], recipe=new['recipe'], finished=[s for s in still_there(recipe, out, old['finished'])
             if s not in again])
-    if resume: raise FileNotFoundError(f"Nothing to resume in {out}: no recipe.json. Check the path, or leave out --resume.")
+    if resume: recipe_in(out) # there is none
     if out.exists() and (other := sorted(p.name for p in out.iterdir() if not p.name.startswith('.'))):
         raise ValueError(f"{out} holds something else ({', '.join(other[:3])}), wanted a new folder or a run.")
     return new
 
 # %% ../nbs/13c_run.ipynb #b331a94e
-def recipe_in(
-    out, # Folder of a run
-) -> Recipe:
-    "The recipe that a run was begun with. Raises `FileNotFoundError` if there is none"
-    f = Path(out)/'recipe.json'
-    if not f.exists(): raise FileNotFoundError(f"Nothing to resume in {out}: no recipe.json. Check the path, or leave out --resume.")
-    return build_recipe(json.loads(f.read_text())['recipe'])
-
 def run(
     recipe:Recipe, # With its files given
     out, # Folder
@@ -387,7 +386,7 @@ def run(
     names,out = stages_of(recipe),Path(out)
     if until not in (None, *names): raise ValueError(f"until: saw {until!r}, wanted one of {', '.join(names)}.")
     if recipe.adapters: need_peft()
-    d = recipe.distill; get_loss(d.get('loss', 'l2')); check_head(d.get('head', 'solved'))
+    d = recipe.distill; [check(d[k]) for k,check in dict(loss=get_loss, head=check_head).items() if k in d] # now, not after the embedding
     check_numbers({k: v for k,v in d.items() if isinstance(v, (int,float)) and not isinstance(v, bool)})
     for t in () if until or part else {*recipe.tasks}-{'made','stand-in'}: as_tasks(t) # names and folders, not yet data
     if part and overwrite: raise ValueError('overwrite: a part of the vectors starts nothing anew. Leave out --part or --overwrite.')
