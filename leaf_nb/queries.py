@@ -69,7 +69,7 @@ def salience(
 ): # For each text: words [w], weights [w], number of each word's term [w] (-1: none)
     "Words between white space, and how much each says about its document"
     tfidf = tfidf or fit_tfidf(documents); vocab,terms,x = tfidf.vocabulary_,tfidf.build_analyzer(),tfidf.transform(documents)
-    ids = lru_cache(None)(lambda word: [vocab[t] for t in terms(word) if t in vocab])
+    ids = lru_cache(None)(lambda word: [vocab[t] for t in terms(word) if t in vocab] if len(word)<=40 else []) # an address, or a script without blanks
     for i,d in enumerate(documents):
         at = slice(*x.indptr[i:i+2]); row = dict(zip(x.indices[at].tolist(), x.data[at].tolist()))
         words = d.split(); top = [max(((row[t],t) for t in ids(w)), default=(0.,-1)) for w in words]
@@ -106,7 +106,7 @@ def _best_spans(words, weights, terms, lengths):
     return res
 
 def spans(
-    documents:list[str], # n texts; languages without white space between words: pass a callable to `queries_from` instead
+    documents:list[str], # n texts; languages without white space between words give none: pass a callable to `queries_from` instead
     n:int=1, # Spans of each, at most
     seed:int=0, # Of their lengths
     tfidf:TfidfVectorizer|None=None, # From `fit_tfidf` on more documents; None: on these
@@ -204,6 +204,6 @@ def queries_from(
     res = {}
     for q in (' '.join(q.split()) for r in found for q in r): q and res.setdefault(q.lower(), q)
     if not res:
-        raise ValueError(f"No queries: {len(docs):,} documents gave none by {ways}. Titles need a column 'title' or a short first line; "
-            "try ways='keywords'.")
+        raise ValueError(f"No queries: {len(docs):,} documents gave none by {ways}. Titles need a column 'title' or a short first line: "
+            "try ways='keywords'. Keywords and spans need blanks between words: try ways='sentence', or a function that cuts words.")
     return list(res.values())
