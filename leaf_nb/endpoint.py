@@ -55,6 +55,7 @@ def read_key(
     raise ValueError("key: saw what may be a key itself (not shown), wanted the NAME of an environment variable that is set. Type: export "
         "MY_API_KEY=... and then key='MY_API_KEY'")
 
+# %% ../nbs/01b_endpoint.ipynb #da2b0106
 def split_header(
     header:str, # Name, colon, and `{}` where the key goes
 ) -> tuple[str,str]: # Name; the rest, with its `{}`
@@ -122,6 +123,7 @@ def _row(e):
     except (TypeError, ValueError): return None
     return v if v.ndim==1 and v.size else None
 
+# %% ../nbs/01b_endpoint.ipynb #db33defa
 def _rows(answer):
     "The rows of an answer in the order of their `index`"
     data = answer.get('data') if isinstance(answer, dict) else answer
@@ -172,17 +174,20 @@ class EndpointError(ConnectionError):
         super().__init__(message)
         self.vectors = np.empty((0,0), np.float32) if vectors is None else vectors
 
+# %% ../nbs/01b_endpoint.ipynb #1d23450e
 class _Fail(Exception):
     "Why one request failed, in words that hold no key; after `tries` failures of its kind it is given up"
     def __init__(self, why, tries=1, code=0, paused=False):
         super().__init__(why); self.tries,self.code,self.paused,self.n = tries,code,paused,1
 
+# %% ../nbs/01b_endpoint.ipynb #78ca149b
 def _extra(name):
     "A module of the `api` extra, imported when it is needed"
     try: return import_module(name)
     except ImportError:
         raise ImportError(f'An endpoint needs {name}, which is not installed here. Type: pip install "leaf_nb[api]"') from None
 
+# %% ../nbs/01b_endpoint.ipynb #d4bea742
 def _private(host):
     "Whether only a private network knows `host`"
     try: return ip_address(host).is_private
@@ -239,12 +244,14 @@ def close(self:Endpoint):
     with self._lock: client,self._client = self._client,None
     if client: client[1].close()
 
+# %% ../nbs/01b_endpoint.ipynb #ef30d359
 @patch
 def _sign(self:Endpoint, request):
     "Put the key into its header"
     if self.key: request.headers[self.header[0]] = self.header[1].replace('{}', read_key(self.key))
     return request
 
+# %% ../nbs/01b_endpoint.ipynb #13151111
 @patch
 def _clean(self:Endpoint, text, n=300):
     "`n` characters of a foreign text: scrubbed first, then cut, since half a key would not be recognised"
@@ -258,6 +265,7 @@ def _said(r):
     while isinstance(e, dict) and (k := next((k for k in ('error','message','detail') if e.get(k)), None)): e = e[k]
     return e if isinstance(e, str) else json.dumps(e)
 
+# %% ../nbs/01b_endpoint.ipynb #0a5cca0c
 @patch
 def _hint(self:Endpoint, code, r):
     "What to change after a refusal"
@@ -269,6 +277,7 @@ def _hint(self:Endpoint, code, r):
     if code in (400,422): return f"Look at payload, now {self.payload}, and at bs, now {self.bs}."
     return f"Give the address it redirects to: {r.headers.get('location', '').partition('?')[0]}" if code<400 else ''
 
+# %% ../nbs/01b_endpoint.ipynb #9c36a01d
 @patch
 def _refusal(self:Endpoint, r):
     "The `_Fail` for an answer that is none; a `Retry-After` holds back every thread"
@@ -301,6 +310,7 @@ def _gate(self:Endpoint, stop):
     while (left := self._until-time.monotonic())>0 and not stop.wait(left): pass
     if stop.is_set(): raise _Fail('not sent')
 
+# %% ../nbs/01b_endpoint.ipynb #0c213425
 @patch
 def _try(self:Endpoint, send, stop):
     "What `send()` returns; after a `_Fail` again, as often as its `tries` allows"
@@ -323,6 +333,7 @@ def _tokens(answer, headers):
     n = use.get('total_tokens') or use.get('prompt_tokens') or headers.get('x-compute-tokens')
     return int(n) if str(n).isdecimal() else 0
 
+# %% ../nbs/01b_endpoint.ipynb #c3901727
 @patch
 def _note(self:Endpoint, texts, dim, tokens, seconds):
     "Keep count; raises `_Fail` for another width than before. Returns the tokens, estimated where the server is silent"
@@ -333,6 +344,7 @@ def _note(self:Endpoint, texts, dim, tokens, seconds):
         if tokens: self.seen['chars'] += chars; self.seen['tokens'] += tokens
     return tokens or ceil(chars/4)
 
+# %% ../nbs/01b_endpoint.ipynb #f13ce942
 @patch
 def _embed(self:Endpoint, texts, role, stop):
     "Vectors of the texts of one request, and its tokens"
@@ -354,6 +366,7 @@ def _get(self:Endpoint, name):
     if fail and fail.code not in ((401,403,404,405) if self.model else (404,405)): raise EndpointError(f"{url}: {fail}")
     return res if not fail and isinstance(res, dict) else {}
 
+# %% ../nbs/01b_endpoint.ipynb #bf2dce47
 @patch
 def _ask(self:Endpoint):
     "Once: the model's name if it was not given; from text-embeddings-inference its revision and largest batch too"
@@ -426,6 +439,7 @@ class Estimate(dict):
         s = f"{self['seconds']:,.0f} s" if self['seconds']<120 else f"{self['seconds']/60:,.0f} min"
         return f"{self['texts']:,} texts, about {self['tokens']:,} tokens ({self.notes[0]}), {self['requests']:,} requests, about {s} ({self.notes[1]})"
 
+# %% ../nbs/01b_endpoint.ipynb #248122d7
 @patch
 def estimate(self:Endpoint,
     texts:list[str], # What would be embedded

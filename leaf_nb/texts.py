@@ -33,6 +33,7 @@ def check_text(
     raise ValueError(f"{source}, row {i}: saw {t!r}, wanted a non-empty string. Drop such rows: texts = [t for t in texts if "
         "isinstance(t, str) and t.strip()]")
 
+# %% ../nbs/01_texts.ipynb #841c0f4a
 def check_texts(
     texts:Iterable, # Texts to check, in order
     source:str='texts', # What to call them in an error
@@ -51,6 +52,7 @@ if tuple(map(int, pd.__version__.split('.')[:2]))<(3,1): _as_written['convert_da
 _readers = {'.txt': None, '.jsonl': lambda f: pd.read_json(f, **_as_written),
     '.jsonl.gz': lambda f: pd.read_json(f, compression='gzip', **_as_written), '.parquet': pd.read_parquet}
 
+# %% ../nbs/01_texts.ipynb #00708a48
 def read_table(
     path:str|Path, # A `.jsonl`, `.jsonl.gz` or `.parquet` file
     columns:tuple=(), # Columns that must be there
@@ -88,6 +90,7 @@ def _records(texts, columns):
         texts = texts.select_columns(columns)
     return texts, 'texts'
 
+# %% ../nbs/01_texts.ipynb #bdbe0e03
 def iter_texts(
     texts, # A list of `str`, a path or several, records, a `datasets.Dataset` or `IterableDataset`, any other iterable
     column:str='text', # Where the text is, if there are columns
@@ -104,6 +107,7 @@ def iter_texts(
             raise ValueError(f"{source}, row {i}: no column {missing[0]!r}; it has {', '.join(map(repr, t))}. Name one with column=.")
         yield (str(t[ids]) if ids else None), check_text(t[column], i, f'{source}, column {column!r}')
 
+# %% ../nbs/01_texts.ipynb #4274d9e2
 def as_texts(
     texts, # As in `iter_texts`
     column:str='text', # Where the text is, if there are columns
@@ -124,11 +128,11 @@ def _sources(texts):
         raise ValueError("texts is empty: saw no role, wanted 'query' or 'document'. Write texts={'query': [...], 'document': [...]}")
     return {r: part for r in roles if (part := {k: t for k,t in texts.items() if k.split('/')[0]==r})}
 
+# %% ../nbs/01_texts.ipynb #5e7bd581
 def _held(t):
     "Whether texts are in memory or in a file, so that they can be checked whole"
     return isinstance(t, (str, Path, list, tuple, pd.Series, pd.DataFrame))
 
-# %% ../nbs/01_texts.ipynb #9d6c3035
 def _stream(t, column, ids):
     "(number of texts or None, iterator of `(id or None, text)`) of one source"
     if not _held(t): return len(t) if hasattr(t, '__len__') else None, iter_texts(t, column, ids)
@@ -136,6 +140,7 @@ def _stream(t, column, ids):
     rows = list(iter_texts(t, column, ids)); check_texts((x for _,x in rows), str(t) if isinstance(t, (str,Path)) else 'texts')
     return len(rows), iter(rows)
 
+# %% ../nbs/01_texts.ipynb #9d6c3035
 def streams(
     texts, # As in `iter_texts`, or by role: `{"query": ..., "document": ...}`, or by role and source: `{"query/forum": ..., "query/logs": ...}`
     column:str='text', # Where the text is, if there are columns
@@ -193,6 +198,7 @@ def tidy(s:str) -> str:
     "`s` on one line, without rulers: runs of three or more of the same mark"
     return ' '.join(re.sub(r'([^\w\s])\1{2,}', ' ', s).split())
 
+# %% ../nbs/01_texts.ipynb #e4ee9736
 def split_summary(
     doc:str, # A docstring
 ) -> tuple[str,str]: # Summary, rest; both tidied
@@ -238,6 +244,7 @@ def _unique(records, seen):
         if not keys & seen: yield r
         seen |= keys
 
+# %% ../nbs/01_texts.ipynb #caf0424f
 def doc_pairs(
     packages, # Import names; `'stdlib'` is the standard library
     n_workers:int=0, # Processes; 0 stays in this one. More need an importable `__main__`: not from a notebook
@@ -260,6 +267,7 @@ held_out = ('numpy','scipy','pandas','sklearn','matplotlib','networkx')
 demo_packages = ('stdlib','torch','sympy','accelerate','datasets','sentence_transformers','huggingface_hub','setuptools','pip','fsspec',
     'mpmath')
 
+# %% ../nbs/01_texts.ipynb #274eb758
 def doc_corpus(
     train=demo_packages, # Packages to learn from; those not installed are left out
     test=held_out, # Packages of the task
