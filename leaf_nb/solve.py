@@ -17,12 +17,7 @@ from leaf_nb.student import (Ridge, add_head, check_layers, choose_layers, find_
     token_features)
 from .teacher import as_teacher, autocast, encode, is_normalized
 
-# %% ../nbs/06b_solve.ipynb #46beb97b
-def _tail(layer):
-    "The block that ends a BERT-like layer, or None"
-    out = getattr(layer, 'output', None)
-    return out if hasattr(out, 'dense') and hasattr(out, 'LayerNorm') else None
-
+# %% ../nbs/06b_solve.ipynb #ae9f2b45
 @contextmanager
 def taps(
     **where, # name -> (module, position of an argument)
@@ -33,19 +28,27 @@ def taps(
     finally:
         for h in hooks: h.remove()
 
+# %% ../nbs/06b_solve.ipynb #d3c7a981
+def _tail(layer):
+    "The block that ends a BERT-like layer, or None"
+    out = getattr(layer, 'output', None)
+    return out if hasattr(out, 'dense') and hasattr(out, 'LayerNorm') else None
+
 def _tables(model):
     "(embedding module, names of its tables) of a BERT-like model, or None: word and position rows, summed and then normalised"
-    e = getattr(model[0].auto_model, 'embeddings', None)
+    hf = model[0].auto_model; e = getattr(hf, 'embeddings', None)
     names = [n for n in ('word_embeddings','position_embeddings','token_type_embeddings') if getattr(e, n, None) is not None]
-    like = hasattr(e, 'LayerNorm') and 'word_embeddings' in names and len(e.LayerNorm.weight)==e.word_embeddings.embedding_dim
+    like = hasattr(e, 'LayerNorm') and 'word_embeddings' in names and e.word_embeddings.embedding_dim==hf.config.hidden_size
     return (e, names) if like else None
 
+# %% ../nbs/06b_solve.ipynb #ea91040f
 def can_embed(
     teacher:SentenceTransformer, # With layers
 ) -> bool: # Whether `solve_embeddings` knows its embeddings and layers
     "Layers that end in a norm and embeddings that are summed and normalised: BERT, RoBERTa, MPNet and their like"
     return _tables(teacher) is not None and all(_tail(l) for l in getattr(*find_layers(teacher)))
 
+# %% ../nbs/06b_solve.ipynb #ce7fdf89
 @torch.inference_mode()
 def _embedding_sums(teacher, source, target, texts, max_length):
     "Ridge sums over tokens of `z` on `e`, and for each word its count and its sums of both"
@@ -91,6 +94,7 @@ def _bridge_sums(source, target, student, teacher, texts, max_length):
             r.add(seen['g'][on].cpu().numpy(), (seen['z']-seen['a'])[on].cpu().numpy())
     return r
 
+# %% ../nbs/06b_solve.ipynb #ec09a53e
 def bridge(
     student:SentenceTransformer, # Made by `prune`; changed in place
     teacher:SentenceTransformer, # The model it was pruned from
@@ -109,7 +113,7 @@ def bridge(
         source.LayerNorm.load_state_dict(target.LayerNorm.state_dict()); done.append(i)
     return done
 
-# %% ../nbs/06b_solve.ipynb #0987979d
+# %% ../nbs/06b_solve.ipynb #3f89fdbf
 def parse_student(
     student, # 'prune:2', 'prune:0,5', a model name or path, or a SentenceTransformer
     teacher, # Anything `as_teacher` takes; must have layers for 'prune'
@@ -130,12 +134,14 @@ def parse_student(
     if ',' in m[1]: check_layers(model, want); return want
     check_layers(model, range(want[0])); return want[0]
 
+# %% ../nbs/06b_solve.ipynb #26f0ae8a
 def check_head(
     head:str, # As in `make_student`
 ):
     "Raise `ValueError` for a word that is none"
     if head not in ('solved','kept','none'): raise ValueError(f"head: saw {head!r}, wanted 'solved', 'kept' or 'none'.")
 
+# %% ../nbs/06b_solve.ipynb #3ae46b07
 def check_width(
     student:SentenceTransformer, # As it will end
     dim:int, # Width of the teacher's vectors
