@@ -29,6 +29,7 @@ class Tokens:
         k = self.ends.searchsorted(rows, 'right'); j = rows-self.ends[k]+[len(self.offsets[a])-1 for a in k]
         return [self.values[a][self.offsets[a][b]:self.offsets[a][b+1]] for a,b in zip(k, j)]
 
+# %% ../nbs/07b_batches.ipynb #a768a32a
 @contextmanager
 def bars(show:bool):
     "The progress bars of `datasets` within the block, as told"
@@ -36,6 +37,7 @@ def bars(show:bool):
     try: yield
     finally: (disable_progress_bars if was else enable_progress_bars)()
 
+# %% ../nbs/07b_batches.ipynb #e251e1e3
 def tokenise(
     model:SentenceTransformer, # Whose tokenizer
     ds:Dataset, # With columns `text` and `role`

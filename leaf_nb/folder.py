@@ -17,16 +17,17 @@ from .adapters import adapters_in, base_folder, load_adapter, route, use_adapter
 from .store import _claim, clear, differences, sync_files, write_atomic
 
 # %% ../nbs/07c_folder.ipynb #d8c830c8
-def _opt_tensors(opts):
-    "Flatten optimizer states into named tensors"
-    return {f'{o}.{i}.{k}': torch.as_tensor(v).clone() for o,opt in enumerate(opts) for i,s in opt.state_dict()['state'].items() for k,
-        v in s.items()}
-
 def checkpoints(
     run:Path, # Folder of the run
 ) -> list[Path]: # Oldest first
     "The complete checkpoints of a run"
     return sorted(d for d in run.glob('checkpoint-*') if (d/'state.json').exists() and not d.suffix)
+
+# %% ../nbs/07c_folder.ipynb #ea027a03
+def _opt_tensors(opts):
+    "Flatten optimizer states into named tensors"
+    return {f'{o}.{i}.{k}': torch.as_tensor(v).clone() for o,opt in enumerate(opts) for i,s in opt.state_dict()['state'].items() for k,
+        v in s.items()}
 
 def save_checkpoint(
     run:Path, # Folder of the run
@@ -45,6 +46,7 @@ def save_checkpoint(
     for old in checkpoints(run)[:-keep]: shutil.rmtree(old)
     return d
 
+# %% ../nbs/07c_folder.ipynb #215d46ef
 def load_checkpoint(
     run:Path, # Folder of the run
     device:str='cpu', # Where the student goes
@@ -62,6 +64,7 @@ def load_checkpoint(
         with suppress(OSError): last.rename(last.with_suffix('.unread')) # another process may have done so
         return load_checkpoint(run, device)
 
+# %% ../nbs/07c_folder.ipynb #0f4dfa5e
 def load_optimizers(
     opts:list, # As they were made for this student
     tensors:dict, # From `load_checkpoint`
@@ -132,6 +135,7 @@ def load_leaf(
     info = json.loads((path/'leaf.json').read_text()) if (path/'leaf.json').exists() else {}
     return Leaf(SentenceTransformer(str(path), device=device), path, info)
 
+# %% ../nbs/07c_folder.ipynb #4e6dcd93
 def _with_adapter(leaf, device, adapter):
     "The same base with an adapter on: from its folder, or switched in memory where there is none"
     leaf = leaf if isinstance(leaf, Leaf) else Leaf(leaf) if isinstance(leaf, SentenceTransformer) else Leaf(None, Path(leaf))
@@ -159,6 +163,7 @@ def open_run(
         raise ValueError(f"{out} was begun with other settings. {'; '.join(d)}. Choose another out=, or overwrite=True to start anew.")
     return old
 
+# %% ../nbs/07c_folder.ipynb #61098bdf
 def save_final(
     out:Path, # Folder of the run
     student:SentenceTransformer, # Finished

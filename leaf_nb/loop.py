@@ -89,6 +89,7 @@ def spread(
     "One less the squared length of the mean unit vector"
     return 1-float(np.square(normalize(x).mean(0)).sum())
 
+# %% ../nbs/07e_loop.ipynb #05f7b4ac
 def check_match(
     cos:float, # Held-out cosine of the solved head
     vectors:np.ndarray, # [n, dim] what it was solved for
@@ -151,6 +152,7 @@ def check_rowwise(
         f"through in parts. {'Take one process' if world>1 else f'Lower bs={bs}'}, or set its attribute rowwise=True if it is a mean over "
         "rows.")
 
+# %% ../nbs/07e_loop.ipynb #24ba2c37
 @patch
 def backward(self:Trainer, rows, n):
     "Add the gradients of `rows`, of a batch of `n`, in groups; their summed loss over `n`"
@@ -173,6 +175,7 @@ def halve(self:Trainer, e):
         raise MemoryError(f"Out of memory with {n} texts at once. {'Lower max_length=.' if n==1 else f'Type micro_bs={n//2}.'}") from e
     self.micro_bs = math.ceil(n/2)
 
+# %% ../nbs/07e_loop.ipynb #e67eda7c
 @patch
 def step(self:Trainer, rows, lr):
     "One gradient step on `rows`; returns the loss, raises `FloatingPointError` if it is not finite"
@@ -191,6 +194,7 @@ def step(self:Trainer, rows, lr):
     for o in self.opts: o.step(); o.zero_grad(set_to_none=True)
     return loss
 
+# %% ../nbs/07e_loop.ipynb #c126603c
 @patch
 @torch.inference_mode()
 def validate(self:Trainer):
@@ -210,6 +214,7 @@ def watch(
             f"{spread(t):.4f}. Lower lr=.")
     return dict(cosine=float(cosine(s, t).mean()), overlap=float(overlap(neighbours(s, t), neighbours(t, t)).mean()) if len(t)>1 else 1.)
 
+# %% ../nbs/07e_loop.ipynb #df7853b0
 def _bar(total, start, show):
     return tqdm(total=total, initial=start, desc='distilling', unit=' texts', unit_scale=True, smoothing=.05, disable=not show)
 
@@ -271,6 +276,7 @@ def steps_for(
     x,k = np.unique(size[at], return_inverse=True); step = np.interp(size, x, np.bincount(k, took)/np.bincount(k)).mean() # all of one size count
     t.reset(); left = minutes*60; return max(1, int(max(left/2, left-evals*timed(t.validate))/step))
 
+# %% ../nbs/07e_loop.ipynb #fd922b03
 def score_line(
     s:np.ndarray, # [n, dim] vectors of the leaf
     t:np.ndarray, # [n, dim] vectors of the teacher, same texts

@@ -29,6 +29,7 @@ class Task:
         rest = f', {self.unjudged:,} more without a judgement' if self.unjudged else ''
         return f"Task({self.name!r}, {len(self.queries):,} queries, {len(self.documents):,} documents{rest})"
 
+# %% ../nbs/08b_tasks.ipynb #1e524a83
 def ranking(
     task:Task, # Whose queries and documents
     queries, # float [n_q, dim], any encoder's
@@ -42,6 +43,7 @@ def ranking(
         found = np.take_along_axis(np.where(own, -1, found), np.argsort(own, 1, kind='stable'), 1)
     return found[:,:k]
 
+# %% ../nbs/08b_tasks.ipynb #417655e5
 def quality(
     task:Task, # With its judgements
     queries, # float [n_q, dim]
@@ -51,6 +53,7 @@ def quality(
     "nDCG@k of each query"
     return ndcg(ranking(task, queries, documents, k), task.qrels, k)
 
+# %% ../nbs/08b_tasks.ipynb #a3e9b2d2
 def task_from_pairs(
     pairs:pd.DataFrame, # Columns `query, text`, perhaps `title`, perhaps `asked` (which rows are queries; else all)
     name:str='pairs', # What to call it
@@ -71,6 +74,7 @@ def _by_id(f):
         raise ValueError(f"{f}: {len(bad)} _ids are there twice, first {bad[0]!r}; wanted each once.")
     return d
 
+# %% ../nbs/08b_tasks.ipynb #73f404e8
 def _filled(texts): return [t if t.strip() else '.' for t in texts] # collections hold empty documents; any model can embed a dot
 
 def corpus_texts(
@@ -80,6 +84,7 @@ def corpus_texts(
     title = corpus.title.fillna('')+' ' if 'title' in corpus else ''
     return _filled((title+corpus.text.fillna('')).str.strip())
 
+# %% ../nbs/08b_tasks.ipynb #818eca02
 def _qrels(f, queries, corpus):
     "The judgements in a file, of ids that are known"
     if not f.exists():
@@ -101,6 +106,7 @@ def _qrels(f, queries, corpus):
     if not (q.score>0).any(): raise ValueError(f"{f}: saw no judgement above 0, wanted at least one.")
     return q[q.score>0]
 
+# %% ../nbs/08b_tasks.ipynb #700305e4
 def load_beir(
     path:str|Path, # A folder with `corpus.jsonl`, `queries.jsonl`, `qrels/`
     split:str='test', # Which qrels
@@ -114,6 +120,7 @@ def load_beir(
     return Task(path.name, check_texts(corpus_texts(corpus), str(path/'corpus.jsonl')),
         check_texts(queries.text[asked], str(path/'queries.jsonl')), [rel[i] for i in asked], len(queries)-len(asked), own)
 
+# %% ../nbs/08b_tasks.ipynb #a99c1ecb
 def save_beir(
     task:Task, # Any task
     path:str|Path, # A folder; made
@@ -144,6 +151,7 @@ class STS:
 
     def __repr__(self): return f"STS({self.name!r}, {len(self.left):,} pairs)"
 
+# %% ../nbs/08b_tasks.ipynb #13760687
 def sts_from_table(
     table:pd.DataFrame, # Columns `sentence1, sentence2, score`
     name:str='sts', # What to call it
@@ -165,6 +173,7 @@ def need_mteb():
     except ImportError:
         raise ImportError('Tasks of mteb, and texts with labels, need mteb, which is not installed here. Type: pip install "leaf_nb[eval]"') from None
 
+# %% ../nbs/08b_tasks.ipynb #f2b3394e
 _kinds = {'Retrieval': ('AbsTaskRetrieval','ndcg_at_10'), 'STS': ('AbsTaskSTS','cosine_spearman'),
     'Classification': ('AbsTaskClassification','accuracy'), 'Clustering': ('AbsTaskClustering','v_measure')}
 
@@ -227,6 +236,7 @@ def named_tasks(
     raise ValueError(f"task: saw {name!r}, wanted a folder or file that exists, or a task or benchmark of mteb"
         f"{', for example '+', '.join(map(repr, near)) if near else ''}.")
 
+# %% ../nbs/08b_tasks.ipynb #f38fe488
 def load_task(
     task, # An mteb task
 ): # The same, loaded
@@ -251,6 +261,7 @@ def _plain_split(task):
     answered = all(any(s>0 for s in r.values()) for r in d['relevant_docs'].values())
     return None if d.get('top_ranked') or 'instruction' in d['queries'].column_names or not answered else d
 
+# %% ../nbs/08b_tasks.ipynb #d6b3d710
 def from_mteb(
     task, # An mteb task; a `Task` or an `STS` is given back
 ): # A `Task`, or the task itself
@@ -272,6 +283,7 @@ def _from_table(df, name, train=None):
     raise ValueError(f"{name}: saw the columns {', '.join(map(repr, df.columns))}; wanted `sentence1, sentence2, score`, `text, label`, "
         "or `query, text`.")
 
+# %% ../nbs/08b_tasks.ipynb #0d282912
 def _from_folder(path):
     "Tasks from a folder: BEIR's layout, or `test` and perhaps `train` files"
     if (path/'corpus.jsonl').exists(): return [load_beir(path)]
@@ -283,6 +295,7 @@ def _from_folder(path):
             f"{', '.join(sorted(p.name for p in path.iterdir())) or 'nothing'}.")
     return _from_table(read_table(found['test']), path.name, read_table(found['train']) if found['train'] else None)
 
+# %% ../nbs/08b_tasks.ipynb #f4c74f1f
 def as_tasks(
     task, # A folder, a file, a DataFrame, a name that mteb knows, an mteb task, a `Task` or an `STS`
 ) -> list: # `Task`s, `STS`s and mteb tasks
@@ -300,6 +313,7 @@ def as_tasks(
         raise FileNotFoundError(f"No {path}: wanted a BEIR folder, a file, or the name of a task of mteb.")
     return named_tasks(task)
 
+# %% ../nbs/08b_tasks.ipynb #5cd1498d
 def retrieval_task(
     task, # As in `as_tasks`
 ) -> Task:
@@ -339,6 +353,7 @@ class Encoder:
         from mteb.models import ModelMeta
         return ModelMeta.create_empty(dict(name=f'leaf_nb/{self.name}', revision='1'))
 
+# %% ../nbs/08b_tasks.ipynb #63d0846f
 def run_mteb(
     task, # An mteb task
     encoder:Encoder, # Or any model that mteb takes
