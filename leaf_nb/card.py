@@ -12,11 +12,12 @@ from inspect import signature
 from pathlib import Path
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
-from .adapt import KINDS, adapt
+from .adapt import adapt
 from .adapters import base_folder
 from .evaluate import to_markdown
 from .folder import Leaf, load_leaf
 from .store import write_atomic
+from .task_data import KINDS
 from .train import distill
 
 # %% ../nbs/12b_card.ipynb #2962ede0
@@ -25,22 +26,26 @@ def _results(leaf, name):
     f = leaf.path/name if leaf.path else None
     return pd.DataFrame(d['rows'] if isinstance(d := json.loads(f.read_text()), dict) else d) if f and f.exists() else None
 
+# %% ../nbs/12b_card.ipynb #e7314793
 def _own_rows(leaf, d):
     "Of a table of several models, the rows of this one; a folder that was renamed is the only leaf of its table"
     names = {n for n in d.leaf if not n.endswith(', anew')}; mine = names & {leaf.path.name, str(leaf.path)}
     return d[d.leaf.isin(mine or (names if len(names)==1 else ()))]
 
+# %% ../nbs/12b_card.ipynb #c599d0e8
 def _on_hub(teacher):
     "The hub's name of a teacher, or None"
     name = teacher.get('name', ''); is_one = teacher.get('kind')=='model' and re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', name)
     return name if is_one and not Path(name).exists() else None
 
+# %% ../nbs/12b_card.ipynb #90c11db1
 def _loads(teacher):
     "Code that loads a teacher, truncated as it was, or None"
     if teacher['kind']!='model' or teacher['name']=='SentenceTransformer': return None # an object without a name
     cut = re.fullmatch(r'first (\d+)', (teacher.get('modules') or [''])[-1])
     return f"SentenceTransformer({teacher['name']!r}{f', truncate_dim={cut[1]}' if cut else ''})"
 
+# %% ../nbs/12b_card.ipynb #bc91790c
 def card_metadata(
     leaf:Leaf, # With its folder
     license:str|None=None, # Identifier of a licence, as the hub writes it
@@ -96,21 +101,27 @@ A small encoder {space}: {parts}, {parameters:.1f} million parameters, {dim} dim
 {terms}
 """
 
+# %% ../nbs/12b_card.ipynb #df8f9b24
 _SHARED = dict(space='whose vectors live in the space of {}',
     serves='Documents embedded by the teacher stay as they are; this model embeds the queries.',
     index='Another teacher, or another version of this one, needs another leaf: vectors of different models cannot be compared.')
+
 _OWN = dict(space='with a space of its own, distilled from {} through a projection that is left out here',
     serves='It embeds queries and documents alike.',
     index="An index of the teacher's vectors does not fit: embed the documents with this model.")
+
 _RETRIEVAL = dict(space='for retrieval, an adapter on a base distilled from {}', serves='It embeds queries and documents alike.',
     index="Whether the teacher's vectors still fit was not measured: embed the documents with this model.")
+
 _MEASURED = _RETRIEVAL | dict(
     serves='It embeds queries, and documents too; how well documents embedded by the teacher still serve is measured below.',
     index=_SHARED['index'])
+
 _TASK = dict(space='for {task}, an adapter on a base distilled from {{}}',
     serves='Its vectors are for {task}: compare them with each other.',
     index="Vectors of the teacher, of the base or of another adapter do not fit: embed all texts with this one.")
 
+# %% ../nbs/12b_card.ipynb #ea0b06a5
 def _about(leaf):
     "What is promised of a model, and whether the teacher's vectors are another space"
     i = leaf.info; own = i.get('space')=='own'
@@ -120,6 +131,7 @@ def _about(leaf):
     d = _results(leaf, 'results.json'); seen = d is not None and 'asymmetric' in d and _own_rows(leaf, d).asymmetric.notna().any()
     return (_MEASURED,False) if seen else (_RETRIEVAL,True)
 
+# %% ../nbs/12b_card.ipynb #82028c84
 def _inherited(leaf):
     "Truncation and quantisation as a table"
     d = _results(leaf, 'inherit.json')
@@ -130,6 +142,7 @@ def _inherited(leaf):
         "others are the leaf against the teacher in the same cell:\n\n"
         + t.rename(columns=lambda c: c.replace('_', ' ')).to_markdown(index=False, disable_numparse=True)+'\n\n')
 
+# %% ../nbs/12b_card.ipynb #9ea09d7b
 def _parts(model):
     "What a model is made of, in words"
     hf = getattr(model[0], 'auto_model', None)
@@ -142,10 +155,12 @@ def _differing(f, info, skip=()):
     given = {k: p.default for k,p in signature(f).parameters.items() if k not in skip and k in info}
     return ''.join(f', {k}={info[k]!r}' for k,d in given.items() if info[k] not in (None, [], d))
 
+# %% ../nbs/12b_card.ipynb #5cbde8f0
 def _base(leaf):
     "What the folder of an adapter's base remembers; of a leaf without one, what its own does"
     return json.loads((base_folder(leaf.path)/'leaf.json').read_text()) if 'task' in leaf.info else leaf.info
 
+# %% ../nbs/12b_card.ipynb #d4bcfb6d
 def _again(leaf):
     "The calls that made a leaf, and its adapter if it is one's"
     i = _base(leaf); skip = ['teacher','texts','student','out','micro_bs'] # the last is what memory allowed
@@ -158,7 +173,7 @@ def _again(leaf):
     made = f"distill({teacher}, texts, {student}, 'my-leaf'{_differing(distill, i, skip)}){note}"
     made = ('from sentence_transformers import SentenceTransformer\n' if cut else '')+f"from leaf_nb.train import distill\n{made}"
     if i.get('space')=='own':
-        base = 'my-base'; made += f"\n\nfrom leaf_nb.adapt import drop_projection\ndrop_projection('my-leaf', {base!r})"
+        base = 'my-base'; made += f"\n\nfrom leaf_nb.base import drop_projection\ndrop_projection('my-leaf', {base!r})"
     if i is leaf.info: return made
     s = leaf.info['settings']; more = _differing(adapt, s, ('leaf','task','data','out','teacher','cache','name'))
     if leaf.path.name!=s['task']: more = f', name={leaf.path.name!r}{more}'
@@ -181,6 +196,7 @@ def _recipe(leaf):
         f"steps of {s['bs']} rows (jina-embeddings-v5-text, arXiv 2602.15547).")
     return f"Texts by source: {n}. {how}{near}{task} Made with leaf_nb {version('leaf_nb')}."
 
+# %% ../nbs/12b_card.ipynb #c3e91258
 def _quality(d, name):
     "The table of results, and how to read it"
     if d is None: return f'Not measured yet. Type: `leaf evaluate {name} TASK --out {name}`'
@@ -189,6 +205,7 @@ def _quality(d, name):
         "of the teacher's score, with the 95% interval of a paired bootstrap over queries."
         +(f" Both read the first {', '.join(map(str, sorted(n)))} tokens of a text." if n else ''))
 
+# %% ../nbs/12b_card.ipynb #f32e1d91
 def _use(leaf, name, teacher, own):
     "Lines to copy"
     load,there = f"leaf = SentenceTransformer({name!r})",'leaf'
@@ -203,6 +220,7 @@ def _use(leaf, name, teacher, own):
     return (f"from sentence_transformers import SentenceTransformer\n{load}\nscores = leaf.encode_{role}(['invert a matrix']) @ {docs}.T"
         +('' if there else f" # the vectors that {who} gave"))
 
+# %% ../nbs/12b_card.ipynb #56d7a6e9
 def _forms(leaf, name, own):
     "How to use it elsewhere"
     static = getattr(leaf.model[0], 'auto_model', None) is None; code = _loads(leaf.info['teacher'])

@@ -25,6 +25,7 @@ def add_noise(
     v = normalize(vectors); n = np.random.default_rng(seed).normal(size=v.shape); n -= (n*v).sum(1, keepdims=True)*v
     return (cos*v+np.sqrt(1-cos*cos)*normalize(n)).astype(np.float32)
 
+# %% ../nbs/09b_diagnose.ipynb #4d7abc83
 def margin(
     task:Task, # With its judgements
     teacher:Sides, # Its vectors by the teacher
@@ -38,6 +39,7 @@ def margin(
         rows.append(dict(cosine=c, retention=r.value, low=r.low, high=r.high))
     return pd.DataFrame(rows)
 
+# %% ../nbs/09b_diagnose.ipynb #0ae30104
 def plot_margin(
     curve:pd.DataFrame, # From `margin`
     leaves:dict, # name -> (cosine of its queries to the teacher's, asymmetric retention)
@@ -64,6 +66,7 @@ class Diagnosis:
         ax.axvline(self.cosines.mean(), c='k', lw=.8); ax.set(xlabel='cosine to the teacher', ylabel='texts')
         return ax
 
+# %% ../nbs/09b_diagnose.ipynb #65656445
 def diagnose(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
     texts:list[str], # n texts, some hundred or more
@@ -100,6 +103,17 @@ class IndexCheck:
         return (f"It does not fit: the cosine to the own vector is {f['own']:.3f}, to another {f['other']:.3f}, to the nearest of all "
             f"{f['nearest']:.3f}. Another model made this index.")
 
+# %% ../nbs/09b_diagnose.ipynb #ce0c639f
+def _check_rows(width, vectors, texts):
+    "Raise `ValueError` unless `vectors` are as many as `texts`, enough, and `width` wide"
+    if len(vectors.shape)!=2: raise ValueError(f"vectors: saw the shape {tuple(vectors.shape)}, wanted [n, dim]: a row a text.")
+    if len(texts)!=len(vectors) or len(texts)<20:
+        raise ValueError(f"Saw {len(texts)} texts and {len(vectors)} vectors, wanted as many, at least 20: the rows of an index and "
+            "what they were made from.")
+    if width!=(d := vectors.shape[1]):
+        more = f" If the index was truncated, truncate the leaf: leaf.model.truncate_dim = {d}." if width>d else ''
+        raise ValueError(f"The leaf's vectors are {width} wide, the index's {d}.{more}")
+
 # %% ../nbs/09b_diagnose.ipynb #04e59e9c
 def check_index(
     leaf, # A folder, a `Leaf`, or any SentenceTransformer (the teacher, say)
@@ -110,14 +124,7 @@ def check_index(
     seed:int=0, # Which rows
 ) -> IndexCheck: # Print it
     "Whether `leaf` can be asked to search an index, and what will change. Raises `ValueError` for other widths or numbers"
-    if len(vectors.shape)!=2: raise ValueError(f"vectors: saw the shape {tuple(vectors.shape)}, wanted [n, dim]: a row a text.")
-    leaf = load_leaf(leaf); texts = check_texts(texts); w,d = leaf.model.get_embedding_dimension(),vectors.shape[1]
-    if len(texts)!=len(vectors) or len(texts)<20:
-        raise ValueError(f"Saw {len(texts)} texts and {len(vectors)} vectors, wanted as many, at least 20: the rows of an index and "
-            "what they were made from.")
-    if w!=d:
-        more = f" If the index was truncated, truncate the leaf: leaf.model.truncate_dim = {d}." if w>d else ''
-        raise ValueError(f"The leaf's vectors are {w} wide, the index's {d}.{more}")
+    leaf = load_leaf(leaf); texts = check_texts(texts); _check_rows(leaf.model.get_embedding_dimension(), vectors, texts)
     at = np.sort(np.random.default_rng(seed).permutation(len(texts))[:n]); index = Unit(vectors); v = index[at]
     s = embedder(leaf.model, leaf.info.get('prompts'), leaf.info.get('max_length'))([texts[i] for i in at], role); s = normalize(s)
     own = (s*v).sum(1); other = float((s@v.T)[~np.eye(len(s), dtype=bool)].mean()); far = lambda share: other+share*(1-other)

@@ -28,6 +28,7 @@ def front(
     x,y = np.asarray(x, float),np.asarray(y, float)
     return np.array([not ((x>=a)&(y>=b)&((x>a)|(y>b))).any() for a,b in zip(x, y)], bool)
 
+# %% ../nbs/09c_pareto.ipynb #9bfaa66e
 @dataclass
 class Pareto:
     "What `pareto` found"
@@ -46,6 +47,7 @@ class Pareto:
             ax.set(xscale='log' if d[k].max()>5*d[k].min() else 'linear', xlabel=name); ax.grid(alpha=.3); ax.margins(x=.2)
         axes[0].set(ylabel=f"share of the teacher's nDCG@10\n{self.task}, teacher documents"); fig.tight_layout(); return axes
 
+# %% ../nbs/09c_pareto.ipynb #c0d1bcdd
 def check_students(
     students, # Words or names, as in `distill`; None: all that make sense for `teacher`
     teacher, # A `Teacher`
@@ -62,6 +64,7 @@ def check_students(
         raise ValueError("students: saw none. This teacher has no layers to take: name tokenizers or backbones, as static:NAME.")
     return students
 
+# %% ../nbs/09c_pareto.ipynb #3190b011
 def pareto(
     teacher, # Anything `as_teacher` takes
     texts, # As in `distill`: what the leaves learn from
