@@ -18,21 +18,29 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, StaticEmbedding, Transformer
 from tokenizers import Tokenizer
 from torch import nn
-from .adapt import KINDS
 from .adapters import merged
 from .evaluate import check_aligned, teacher_of
 from .folder import Leaf, load_leaf
 from .metrics import cosine
 from .store import staged
+from .task_data import KINDS
 from .teacher import MINILM, encode, own_prompts
 from .texts import as_prompts
 
-# %% ../nbs/12_export.ipynb #3d6cde7d
+# %% ../nbs/12_export.ipynb #1c5d7b82
 PROBES = ['How do I reset my password?', 'The mitochondrion is the powerhouse of the cell.',
     'Ein Satz über Äpfel, naïve Ærger — und 東京タワー 🌲', '', ' ', '\u2603\u2603\u2603', 'x'*300,
     'def f(x): return {"a": [1, 2.5e-3], "b": None}  # noqa', 'again and again '*500, 'Quarterly revenue rose 4.2% to $1.3bn.', 'a',
     '!!! ??? ...']
 
+# %% ../nbs/12_export.ipynb #89b58b05
+def _same(got, want, tolerance, what):
+    "Raise `ValueError` unless two arrays agree"
+    if got.shape!=want.shape or not (d := np.abs(got-want).max())<=tolerance:
+        seen = f'{d:.1e}' if got.shape==want.shape else f'{got.shape} for {want.shape}'
+        raise ValueError(f"{what} differs from the leaf by {seen}, wanted at most {tolerance:.0e}: nothing was written.")
+
+# %% ../nbs/12_export.ipynb #db9f3d31
 def own_code(
     model:SentenceTransformer, # Any
 ) -> list[str]: # Names of modules
@@ -43,6 +51,7 @@ def own_code(
     return sorted({type(p).__name__ for p in parts if type(p).__module__.split('.')[0] not in known
         or getattr(getattr(p, 'config', None), 'auto_map', None)})
 
+# %% ../nbs/12_export.ipynb #51a6746a
 def check_pair(
     leaf:SentenceTransformer, # The query side
     teacher:SentenceTransformer, # The document side
@@ -61,6 +70,7 @@ def check_pair(
         raise ValueError(f"The teacher brings code of its own ({', '.join(own)}), which would run wherever the folder is loaded. If you "
             f"trust it: asymmetric(leaf, trust_remote_code=True).")
 
+# %% ../nbs/12_export.ipynb #b06894a1
 def check_home(
     leaf:Leaf, # With what it remembers
     texts:list[str], # n of them; fewer than ten say nothing
@@ -74,13 +84,14 @@ def check_home(
     if len(texts)<10: return
     check_aligned(encode(leaf.model, texts, (leaf.model.prompts or {}).get(role) or '', role=role), vectors, str(leaf.path or 'leaf'))
 
-# %% ../nbs/12_export.ipynb #4b853c58
+# %% ../nbs/12_export.ipynb #749cec42
 def _with_prompts(modules, prompts, like):
     "A SentenceTransformer whose plain `encode` uses the query's prompt where there is one"
     first = next((r for r in ('query','document') if prompts.get(r)), None)
     return SentenceTransformer(modules=modules, prompts=prompts, default_prompt_name=first if first=='query' or len(prompts)==1 else None,
         similarity_fn_name=like._similarity_fn_name, truncate_dim=like.truncate_dim, device='cpu')
 
+# %% ../nbs/12_export.ipynb #63e447d7
 def query_encoder(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
 ) -> SentenceTransformer: # `.save("folder")`
@@ -90,6 +101,7 @@ def query_encoder(
     r = KINDS[leaf.info['task']].roles[0] if 'task' in leaf.info else 'query'
     p = (leaf.model.prompts or {}).get(r); return _with_prompts(copy.deepcopy([*merged(leaf.model)]), {r: p} if p else {}, leaf.model)
 
+# %% ../nbs/12_export.ipynb #64671861
 def asymmetric(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
     teacher=None, # None: the one the leaf remembers
@@ -98,7 +110,7 @@ def asymmetric(
     "Leaf and teacher behind one Router: `encode` and `encode_query` ask the leaf, `encode_document` the teacher. For a teacher that is no model the query side alone, with a warning that says why. Raises `ValueError` for a pair that cannot be"
     leaf = load_leaf(leaf, 'cpu'); was = leaf.info.get('teacher', {})
     if teacher is None and was.get('kind','model')!='model':
-        warnings.warn(f"The teacher {was['name']!r} is a {was['kind']}, which no folder can hold: this is the query side alone. Documents "
+        warnings.warn(f"The teacher {was['name']!r} is of kind {was['kind']!r}, which no folder can hold: this is the query side alone. Documents "
             f"keep the vectors they have.")
         return query_encoder(leaf)
     name = was.get('name') if teacher is None else teacher
@@ -118,7 +130,7 @@ def asymmetric(
     pair = [Router.for_query_document(q, d, default_route='query'), *tail]
     return _with_prompts(pair, {r: own.get(r) or '' for r in ('query','document')}, t)
 
-# %% ../nbs/12_export.ipynb #dafac0d1
+# %% ../nbs/12_export.ipynb #586702d5
 def save_whole(
     model:SentenceTransformer, # To be written
     out, # New folder
@@ -126,7 +138,7 @@ def save_whole(
     "`model.save`, complete or not at all. Raises `ValueError` if `out` is there"
     with staged(out) as new: model.save(str(new), create_model_card=False)
 
-# %% ../nbs/12_export.ipynb #291b1466
+# %% ../nbs/12_export.ipynb #67bb7636
 def take_apart(
     model, # A folder or a SentenceTransformer that begins with a Router
 ) -> dict[str,SentenceTransformer]: # route -> a model of its own
@@ -137,22 +149,13 @@ def take_apart(
     return {r: _with_prompts(copy.deepcopy([*ms, *[*model][1:]]), {k: p for k,p in (model.prompts or {}).items() if k==r and p}, model)
         for r,ms in model[0].sub_modules.items()}
 
-# %% ../nbs/12_export.ipynb #b98625e5
-_POOLS = dict(cls_token='cls', mean_tokens='mean', max_tokens='max', mean_sqrt_len_tokens='mean_sqrt_len_tokens',
-    weightedmean_tokens='weightedmean', lasttoken='lasttoken')
-
-def _same(got, want, tolerance, what):
-    "Raise `ValueError` unless two arrays agree"
-    if got.shape!=want.shape or not (d := np.abs(got-want).max())<=tolerance:
-        seen = f'{d:.1e}' if got.shape==want.shape else f'{got.shape} for {want.shape}'
-        raise ValueError(f"{what} differs from the leaf by {seen}, wanted at most {tolerance:.0e}: nothing was written.")
-
-# %% ../nbs/12_export.ipynb #57e0b718
+# %% ../nbs/12_export.ipynb #d36a2523
 def _last_norm(body):
     "The normalisation that a transformer ends with, or None"
     found = [m for m in body.modules() if type(m).__name__.endswith('Norm') and getattr(m, 'weight', None) is not None and m.weight.ndim==1]
     return found[-1] if found else None
 
+# %% ../nbs/12_export.ipynb #d58b34f7
 def fold_head(
     model:SentenceTransformer, # With Dense modules behind its pooling
 ) -> SentenceTransformer: # A copy that gives the same vectors
@@ -174,15 +177,32 @@ def fold_head(
     folded = _with_prompts([m for m in model if not isinstance(m, Dense)], dict(model.prompts or {}), model)
     _same(encode(folded, PROBES[:4]), encode(source, PROBES[:4]), 1e-5, 'The folded model'); return folded
 
-# %% ../nbs/12_export.ipynb #3a0198da
+# %% ../nbs/12_export.ipynb #c462d326
 _OLD = {k: f'sentence_transformers.models.{k}' for k in ('Transformer','Pooling','Dense','Normalize')}
 
+_POOLS = dict(cls_token='cls', mean_tokens='mean', max_tokens='max', mean_sqrt_len_tokens='mean_sqrt_len_tokens',
+    weightedmean_tokens='weightedmean', lasttoken='lasttoken')
+
+_KEYS = dict(Transformer=('max_seq_length','do_lower_case'), Dense=('in_features','out_features','bias','activation_function'))
+
+def _as_before(folder, kind, width):
+    "The settings of a module in its `folder`, in the words of versions before 5.4"
+    if kind=='Normalize': return
+    f = folder/('sentence_bert_config.json' if kind=='Transformer' else 'config.json'); d = json.loads(f.read_text())
+    if kind=='Pooling':
+        d = dict(word_embedding_dimension=width, include_prompt=d.get('include_prompt', True),
+            **{f'pooling_mode_{name}': mode==d['pooling_mode'] for name,mode in _POOLS.items()})
+    else: d = {k: d[k] for k in _KEYS[kind] if k in d}
+    f.write_text(json.dumps(d, indent=2))
+
+# %% ../nbs/12_export.ipynb #0a9db310
 def _tell_length(folder, model):
     "The length of a transformer's texts where servers look for it, beside what stands there"
     f = folder/'sentence_bert_config.json'; d = json.loads(f.read_text()) if f.exists() else {}
     if (n := model.max_seq_length) and n<10**6: # a tokenizer without a limit says 10^30
         f.write_text(json.dumps(d | dict(max_seq_length=n, do_lower_case=model[0].do_lower_case), indent=2))
 
+# %% ../nbs/12_export.ipynb #376cc450
 def for_servers(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
     out, # New folder
@@ -202,15 +222,11 @@ def for_servers(
         model.save(str(new), create_model_card=False); f = new/'modules.json'; mods = json.loads(f.read_text())
         f.write_text(json.dumps([m | dict(type=_OLD[k]) for m,k in zip(mods, kinds)], indent=2))
         _tell_length(new, model)
-        for m,k in zip(mods, kinds):
-            if k!='Pooling': continue
-            c = new/m['path']/'config.json'; d = json.loads(c.read_text()); dim = model[0].get_embedding_dimension()
-            flags = {f'pooling_mode_{name}': mode==d['pooling_mode'] for name,mode in _POOLS.items()}
-            c.write_text(json.dumps(dict(word_embedding_dimension=dim, **flags, include_prompt=d.get('include_prompt', True)), indent=2))
+        for m,k in zip(mods, kinds): _as_before(new/m['path'], k, model[0].get_embedding_dimension())
         _same(SentenceTransformer(str(new), device='cpu').encode(PROBES), want, 1e-5, 'The folder')
     return kinds
 
-# %% ../nbs/12_export.ipynb #443e0550
+# %% ../nbs/12_export.ipynb #87b61a79
 class Graph(nn.Module):
     "Token ids and mask to `(last_hidden_state, sentence_embedding)`: what is exported"
     def __init__(self,
@@ -228,12 +244,13 @@ class Graph(nn.Module):
         if self.dim: v = v[:,:self.dim]; v = nn.functional.normalize(v) if self.unit else v
         return f['token_embeddings'],v
 
-# %% ../nbs/12_export.ipynb #1e8ac474
+# %% ../nbs/12_export.ipynb #253cd1b3
 def need_onnx():
     "Raise `ImportError` with what to type unless ONNX can be written and run here"
     missing = [p for p in ('onnx','onnxruntime','onnxscript') if not find_spec(p)]
     if missing: raise ImportError(f'ONNX needs {missing[0]}, which is not installed here. Type: pip install "leaf_nb[onnx]"')
 
+# %% ../nbs/12_export.ipynb #d30782bc
 @contextmanager
 def _quiet():
     "Without what the exporter says about packages that a text model has no use for"
@@ -243,6 +260,7 @@ def _quiet():
         with warnings.catch_warnings(): warnings.simplefilter('ignore'); yield
     finally: [l.setLevel(w) for l,w in zip(logs, was)]
 
+# %% ../nbs/12_export.ipynb #f189219c
 def export_graph(
     model:SentenceTransformer, # In float32
     path:Path, # The file
@@ -262,7 +280,7 @@ def export_graph(
             f"({str(e).strip().splitlines()[0][:200]}). What works: the folder itself with sentence-transformers; or a student "
             "with a BERT-like backbone.") from e
 
-# %% ../nbs/12_export.ipynb #b1d79ae2
+# %% ../nbs/12_export.ipynb #f2154acc
 def save_tokenizer(
     model:SentenceTransformer, # Transformer or StaticEmbedding first
     out:Path, # A folder
@@ -281,7 +299,7 @@ def save_tokenizer(
     t = Tokenizer.from_file(str(out/'tokenizer.json')); t.enable_truncation(n)
     t.enable_padding(direction=tok.padding_side, pad_id=tok.pad_token_id, pad_token=tok.pad_token); t.save(str(out/'tokenizer.json'))
 
-# %% ../nbs/12_export.ipynb #82fbd10e
+# %% ../nbs/12_export.ipynb #60f1afad
 class OnnxLeaf:
     "A graph and its tokenizer, with numpy, tokenizers and onnxruntime alone"
     def __init__(self,
@@ -306,7 +324,10 @@ class OnnxLeaf:
             for i,v in zip(at, self.session.run(['sentence_embedding'], x)[0]): out[i] = v
         return np.array(out)
 
-# %% ../nbs/12_export.ipynb #d9a34372
+# %% ../nbs/12_export.ipynb #a84f656d
+ONNX_FILES = dict(float32='model.onnx', float16='model_fp16.onnx', int8='model_quantized.onnx') # as transformers.js names them
+
+# %% ../nbs/12_export.ipynb #91b47713
 def rows_to_int8(
     graph, # `onnx.ModelProto`; changed in place
     least:int=1000, # Rows that a table must have
@@ -326,6 +347,7 @@ def rows_to_int8(
         g.node.remove(n); g.initializer.remove(tables[name]); done += 1
     return done
 
+# %% ../nbs/12_export.ipynb #bd891043
 def _convert(source, path, precision):
     "Another precision of an ONNX file"
     import onnx
@@ -338,8 +360,7 @@ def _convert(source, path, precision):
         quantize_dynamic(m, str(path), op_types_to_quantize=['MatMul','Gemm'], per_channel=True, weight_type=QuantType.QInt8)
         m = onnx.load(str(path)); rows_to_int8(m); onnx.save(m, str(path))
 
-ONNX_FILES = dict(float32='model.onnx', float16='model_fp16.onnx', int8='model_quantized.onnx') # as transformers.js names them
-
+# %% ../nbs/12_export.ipynb #f484d401
 def check_graph(
     model:SentenceTransformer, # To be exported
     dim:int|None, # Dimensions to keep
@@ -358,6 +379,7 @@ def check_graph(
         raise ValueError("The pooling leaves the prompt's tokens out, and a graph cannot know which they are. Distil with "
             "include_prompt=True.")
 
+# %% ../nbs/12_export.ipynb #e2982167
 def to_onnx(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
     out, # New folder
@@ -389,7 +411,7 @@ def to_onnx(
             teacher=source.info.get('teacher', {}).get('name'), files=rows), indent=1))
     return pd.DataFrame(rows).set_index('precision')
 
-# %% ../nbs/12_export.ipynb #e2490cc3
+# %% ../nbs/12_export.ipynb #f454ba1c
 JAVASCRIPT = """import { AutoModel, AutoTokenizer } from '@huggingface/transformers'
 
 // const encode = await leaf('folder or name'); const vectors = await encode(['text', ...])
@@ -404,9 +426,10 @@ export async function leaf(name, options = {dtype: 'fp32'}) {
 }
 """
 
-# %% ../nbs/12_export.ipynb #a807084e
+# %% ../nbs/12_export.ipynb #42eaf437
 PRIVATE = ['*.arrow','tmp????????','vectors*/**','task-vectors/**','task/**','checkpoint-*/**','.*','*/.*'] # texts, and vectors of them
 
+# %% ../nbs/12_export.ipynb #69fd1bd1
 def push_folder(
     folder, # A leaf, a pair, a served folder or a graph
     repo:str, # `user/name` of a model

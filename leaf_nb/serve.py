@@ -22,11 +22,12 @@ from .tasks import corpus_texts
 from .teacher import encode
 from .texts import as_texts, check_texts, read_table
 
-# %% ../nbs/12c_serve.ipynb #498882ad
+# %% ../nbs/12c_serve.ipynb #24b057d6
 def _without(model, *kinds):
     "A copy of `model` with modules of `kinds` left out"
     return SentenceTransformer(modules=[copy.deepcopy(m) for m in model if not isinstance(m, kinds)], device='cpu')
 
+# %% ../nbs/12c_serve.ipynb #7d5f4243
 def _pooled(model, mode):
     "A copy that pools otherwise"
     c = copy.deepcopy(model)
@@ -34,6 +35,7 @@ def _pooled(model, mode):
         if isinstance(m, Pooling): c[i] = Pooling(c[0].get_embedding_dimension(), pooling_mode=mode)
     return c
 
+# %% ../nbs/12c_serve.ipynb #4ed35aa3
 def mistakes(
     model:SentenceTransformer, # The leaf
     texts:list[str], # n texts
@@ -47,12 +49,13 @@ def mistakes(
         vs['puts the prompt there a second time'] = encode(model, [prompt+t for t in full])
     for m in model:
         if isinstance(m, Pooling):
-            for mode in {'mean','cls','lasttoken','max'}-{m.pooling_mode}:
+            for mode in (k for k in ('mean','cls','lasttoken','max') if k!=m.pooling_mode): # in one order, should two fit
                 other = _pooled(model, mode); vs[f'pools by {mode} instead of {m.pooling_mode}'] = encode(other, full)
                 if has(Dense):
                     vs[f'pools by {mode} instead of {m.pooling_mode}, and leaves the head out'] = encode(_without(other, Dense), full)
     return vs
 
+# %% ../nbs/12c_serve.ipynb #c8eda9e9
 @dataclass
 class ServerCheck:
     "What `check_server` found"
@@ -67,7 +70,7 @@ class ServerCheck:
         which = f" Texts that differ: {', '.join(repr(t[:30]) for t in f['differ'][:3])}." if f['differ'] else ''
         return f"Not equal ({seen}): the server {self.verdict}.{which}"
 
-# %% ../nbs/12c_serve.ipynb #84aa4469
+# %% ../nbs/12c_serve.ipynb #c88c42aa
 def _explain(model, got, want, texts, prompt, near):
     "What a server does, from what it gave"
     n = np.linalg.norm(got, axis=1); close = lambda v: v.shape==got.shape and np.median(cosine(got, v))>near
@@ -93,6 +96,7 @@ def _explain(model, got, want, texts, prompt, near):
     if got.shape!=want.shape: return found or f'gives vectors of {got.shape[1]} dimensions, wanted {want.shape[1]}: another model'
     return found or 'serves another model'
 
+# %% ../nbs/12c_serve.ipynb #47150039
 def check_server(
     leaf, # A folder, a `Leaf` or a SentenceTransformer
     url:str|Endpoint, # OpenAI's API (…/v1) or text-embeddings-inference's (…/embed), or a client for it
@@ -111,7 +115,7 @@ def check_server(
     return ServerCheck(verdict, dict(n=len(texts), width=got.shape[1], smallest_cosine=None if cos is None else float(cos.min()),
         mean_cosine=None if cos is None else float(cos.mean()), norm=float(np.linalg.norm(got, axis=1).mean()), differ=differ))
 
-# %% ../nbs/12c_serve.ipynb #b9f651f7
+# %% ../nbs/12c_serve.ipynb #0b2546b0
 def _corpus(corpus, column):
     "Documents of a list, of files, or of a folder in BEIR layout"
     paths = [Path(p) for p in (corpus if isinstance(corpus, (list,tuple)) else [corpus])] if isinstance(corpus,
@@ -121,6 +125,7 @@ def _corpus(corpus, column):
         return check_texts(corpus_texts(d), str(paths[0])),paths[0].with_name(paths[0].name+'.vectors')
     return as_texts(paths or corpus, column),paths[0].with_name(paths[0].name+'.vectors') if paths else None
 
+# %% ../nbs/12c_serve.ipynb #78d3368d
 class Searcher:
     "A corpus that answers: `Searcher(leaf, corpus)('invert a matrix')`"
     def __init__(self,
