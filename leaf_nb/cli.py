@@ -18,6 +18,20 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Distil an em
     "space.", rich_markup_mode=None, epilog="Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 disk, memory or network, 4 a check says no, 130 "
     "interrupted.", pretty_exceptions_enable=False)
 
+# %% ../nbs/14_cli.ipynb #43d32fac
+def _stop(what, code):
+    typer.echo(f'leaf: {what}', err=True); raise typer.Exit(code)
+
+# %% ../nbs/14_cli.ipynb #588f59a1
+def _as_server(teacher, model, key):
+    "A client for a URL, anything else as it is"
+    if not (teacher or '').startswith(('http://','https://')):
+        if model or key: raise ValueError(f"--model and --key are of a service: saw the teacher {teacher!r}, wanted its URL.")
+        return teacher
+    from leaf_nb.endpoint import Endpoint
+    return Endpoint(teacher, model, key=key)
+
+# %% ../nbs/14_cli.ipynb #318f76c5
 _SERVICE = dict(model='For a URL: which of its models', key='For a URL: the environment variable that holds the key')
 
 def command(f):
@@ -42,15 +56,23 @@ def command(f):
     app.command(f.__name__.strip('_').replace('_','-'))(run)
     return f
 
-def _stop(what, code):
-    typer.echo(f'leaf: {what}', err=True); raise typer.Exit(code)
-
+# %% ../nbs/14_cli.ipynb #2aad5329
 def _read_json(path): return json.loads(Path(path).read_text())
 
 def _write_json(path, data):
     if not path: return
     from leaf_nb.store import write_atomic
     write_atomic(Path(path), (json.dumps(data, indent=1, default=str)+'\n').encode())
+
+def _records(df): return json.loads(df.to_json(orient='records')) # a missing number is null
+
+# %% ../nbs/14_cli.ipynb #9b6fe268
+def _as_part(part):
+    "`I/N` as a pair"
+    if part is None: return None
+    if len(p := part.split('/'))!=2 or not all(x.isdecimal() for x in p):
+        raise ValueError(f"--part: saw {part!r}, wanted I/N, for example 0/4, or auto.")
+    return int(p[0]),int(p[1])
 
 # %% ../nbs/14_cli.ipynb #fc113635
 @command
@@ -78,22 +100,6 @@ def _embed(
         return typer.echo(f'Part {part} has nothing to do.')
     typer.echo(f'{len(v):,} vectors of {v.shape[1]} in {v.path} ({v.nbytes/1e6:.1f} MB)')
     _write_json(json, dict(rows=len(v), dim=v.shape[1], dtype=str(v.dtype), bytes=v.nbytes, seconds=time.perf_counter()-start))
-
-# %% ../nbs/14_cli.ipynb #588f59a1
-def _as_part(part):
-    "`I/N` as a pair"
-    if part is None: return None
-    if len(p := part.split('/'))!=2 or not all(x.isdecimal() for x in p):
-        raise ValueError(f"--part: saw {part!r}, wanted I/N, for example 0/4, or auto.")
-    return int(p[0]),int(p[1])
-
-def _as_server(teacher, model, key):
-    "A client for a URL, anything else as it is"
-    if not (teacher or '').startswith(('http://','https://')):
-        if model or key: raise ValueError(f"--model and --key are of a service: saw the teacher {teacher!r}, wanted its URL.")
-        return teacher
-    from leaf_nb.endpoint import Endpoint
-    return Endpoint(teacher, model, key=key)
 
 # %% ../nbs/14_cli.ipynb #94b0e307
 @command
@@ -158,7 +164,12 @@ def _evaluate(
         max_length=max_length, cache=cache, out=out)
     typer.echo(df.round(4).T.to_string(header=False)); _write_json(json, _records(df))
 
-def _records(df): return json.loads(df.to_json(orient='records')) # a missing number is null
+# %% ../nbs/14_cli.ipynb #841bc5af
+def _as_dims(dims):
+    "`384,128` as numbers"
+    if dims is None: return None
+    if not all(d.strip().isdecimal() for d in dims.split(',')): raise ValueError(f"--dims: saw {dims!r}, wanted for example 384,128,64.")
+    return [int(d) for d in dims.split(',')]
 
 @command
 def _inherit(
@@ -182,12 +193,7 @@ def _inherit(
     if plot: r.plot()[0].figure.savefig(plot, dpi=150, bbox_inches='tight')
     _write_json(json, dict(rows=_records(r.table), parallel=drift))
 
-def _as_dims(dims):
-    "`384,128` as numbers"
-    if dims is None: return None
-    if not all(d.strip().isdecimal() for d in dims.split(',')): raise ValueError(f"--dims: saw {dims!r}, wanted for example 384,128,64.")
-    return [int(d) for d in dims.split(',')]
-
+# %% ../nbs/14_cli.ipynb #de2b0d58
 @command
 def _pareto(
     teacher:str, # A model name or folder, or 'offline'
@@ -212,6 +218,7 @@ def _pareto(
     typer.echo(p.table.round(3).to_string()+f"\n\nThe picture: {out/'pareto.png'}")
     _write_json(json, _records(p.table.reset_index(names='model')))
 
+# %% ../nbs/14_cli.ipynb #5c247ae0
 @command
 def _check_index(
     leaf:Path, # Folder of the leaf, or of any model
@@ -232,6 +239,13 @@ def _check_index(
     if r.verdict!='fits': raise typer.Exit(4)
 
 # %% ../nbs/14_cli.ipynb #65f5f7d0
+def _named(files):
+    "Files by name, with that of their folder where two have the same"
+    names = [f.name for f in files]; res = {f.name if names.count(f.name)==1 else f'{f.parent.name}-{f.name}': f for f in files}
+    if len(res)<len(files): raise ValueError(f"--data: saw {', '.join(map(str, files))}, wanted files that differ in their names.")
+    return res
+
+# %% ../nbs/14_cli.ipynb #6da231d9
 @command
 def _adapt(
     leaf:Path, # Folder of the base: what distill made
@@ -261,12 +275,7 @@ def _adapt(
     typer.echo(f"{a.path}: "+'; '.join(f"{k} {first[k]:.3f} -> {last[k]:.3f}" for k in a.watched)+' on held-out rows')
     _write_json(json, dict(settings=a.info['settings'], history=a.info['history']))
 
-def _named(files):
-    "Files by name, with that of their folder where two have the same"
-    names = [f.name for f in files]; res = {f.name if names.count(f.name)==1 else f'{f.parent.name}-{f.name}': f for f in files}
-    if len(res)<len(files): raise ValueError(f"--data: saw {', '.join(map(str, files))}, wanted files that differ in their names.")
-    return res
-
+# %% ../nbs/14_cli.ipynb #5c1bb49d
 @command
 def _export(
     leaf:Path, # Folder of the leaf, or of one of its adapters
@@ -296,6 +305,7 @@ def _export(
         from leaf_nb.card import save_card
         typer.echo(str(save_card(leaf, license=license, teacher_license=teacher_license, data=data)))
 
+# %% ../nbs/14_cli.ipynb #53c7df42
 @command
 def _check_server(
     leaf:Path, # Folder of the leaf
@@ -310,6 +320,16 @@ def _check_server(
     r = check_server(leaf, url, model, key, role); typer.echo(str(r)); _write_json(json, dict(verdict=r.verdict, **r.figures))
     if r.verdict!='equal': raise typer.Exit(4)
 
+# %% ../nbs/14_cli.ipynb #b572552e
+def _lines():
+    "Queries from the terminal, until it ends or one is empty"
+    import sys
+    while True:
+        if sys.stdin.isatty(): typer.echo('query: ', nl=False)
+        if not (q := sys.stdin.readline().strip()): return
+        yield q
+
+# %% ../nbs/14_cli.ipynb #8a49f29d
 @command
 def _search(
     leaf:Path, # Folder of the leaf
@@ -331,15 +351,9 @@ def _search(
         for i,r in d.iterrows(): typer.echo(f"{r.score:6.3f}  {' '.join(r.document.split())[:100]}")
     _write_json(json, {q: [dict(row=int(i), score=float(r.score), document=r.document) for i,r in d.iterrows()] for q,d in found.items()})
 
-def _lines():
-    "Queries from the terminal, until it ends or one is empty"
-    import sys
-    while True:
-        if sys.stdin.isatty(): typer.echo('query: ', nl=False)
-        if not (q := sys.stdin.readline().strip()): return
-        yield q
-
 # %% ../nbs/14_cli.ipynb #d60ec390
+def _without(x): return {k: _without(v) for k,v in x.items() if k!='data'} if isinstance(x, dict) else x # sources stand in the table
+
 @command
 def _recipes(
     show:str=None, # One of them: print all that it declares, and what is open
@@ -361,8 +375,6 @@ def _recipes(
         if d[k]: typer.echo(f'{k}: {_without(d[k])}')
     typer.echo('\nOpen, and what is done:\n- '+'\n- '.join(r.open_points)+f'\n{r.checked}')
 
-def _without(x): return {k: _without(v) for k,v in x.items() if k!='data'} if isinstance(x, dict) else x # sources stand in the table
-
 # %% ../nbs/14_cli.ipynb #6c8e5b38
 def _pairs(what, given):
     "`NAME=VALUE` options as a dict"
@@ -374,6 +386,7 @@ def _value(text):
     try: return json.loads(text)
     except ValueError: return text
 
+# %% ../nbs/14_cli.ipynb #573ffe52
 @command
 def _run(
     name:str, # A recipe: leaf recipes lists them
@@ -418,18 +431,6 @@ def _run(
             results=_read_json(f/'results.json') if judged else None))
 
 # %% ../nbs/14_cli.ipynb #a0e70281
-def _plots(out, leaf, r):
-    "Quality against time, and retention by mode"
-    import matplotlib.pyplot as plt, numpy as np
-    ax = leaf.plot(); ax.figure.savefig(out/'quality.png', dpi=150, bbox_inches='tight')
-    fig,ax = plt.subplots(figsize=(5.5,2)); modes = ['standard','asymmetric']; v = np.array([r[f'retention_{m}'] for m in modes])
-    err = np.abs(np.array([[r[f'{m}_{e}'] for m in modes] for e in ('low','high')])-v)
-    bars = ax.barh(modes, v, xerr=err, capsize=4, color=['C7','C2']); ax.bar_label(bars, fmt='{:.1%}', label_type='center', color='w')
-    ax.axvline(1, ls=':', c='k')
-    ax.set(xlim=(0,1.05), xlabel=f"share of the teacher's nDCG@10 ({r['teacher']:.3f}), 95% interval")
-    ax.invert_yaxis()
-    fig.savefig(out/'retention.png', dpi=150, bbox_inches='tight'); plt.close('all')
-
 def demo_table(
     r:dict, # Contents of a `report.json`
 ): # `DataFrame` of text, ready to print
@@ -443,20 +444,24 @@ def demo_table(
                 'leaf')], 'parameters': [f"{r['parameters'][m]/1e6:.1f}M" for m in ('teacher','leaf','leaf')]}
     return pd.DataFrame(rows, index=['teacher','asymmetric','standard'])
 
+# %% ../nbs/14_cli.ipynb #5751e720
+def _plots(out, leaf, r):
+    "Quality against time, and retention by mode"
+    import matplotlib.pyplot as plt, numpy as np
+    ax = leaf.plot(); ax.figure.savefig(out/'quality.png', dpi=150, bbox_inches='tight')
+    fig,ax = plt.subplots(figsize=(5.5,2)); modes = ['standard','asymmetric']; v = np.array([r[f'retention_{m}'] for m in modes])
+    err = np.abs(np.array([[r[f'{m}_{e}'] for m in modes] for e in ('low','high')])-v)
+    bars = ax.barh(modes, v, xerr=err, capsize=4, color=['C7','C2']); ax.bar_label(bars, fmt='{:.1%}', label_type='center', color='w')
+    ax.axvline(1, ls=':', c='k')
+    ax.set(xlim=(0,1.05), xlabel=f"share of the teacher's nDCG@10 ({r['teacher']:.3f}), 95% interval")
+    ax.invert_yaxis()
+    fig.savefig(out/'retention.png', dpi=150, bbox_inches='tight'); plt.close('all')
+
+# %% ../nbs/14_cli.ipynb #61c86e58
 def _process_seconds():
     "Wall time since this process began, imports included"
     import psutil
     return time.time()-psutil.Process().create_time()
-
-def _show(out, r):
-    typer.echo('\n'+demo_table(r).T.to_string()+'\n')
-    typer.echo(f"{r['n_queries']:,} queries, {r['n_documents']:,} documents of packages the leaf never read; speed-up "
-        f"{r['speedup']:.1f}x; {r['seconds']:.0f} s "
-        f"{'in this process, which resumed an earlier one' if r['resumed'] else 'in all'}\nReport and figures: {out}/report.json, "
-        "quality.png, retention.png. Use the leaf:\n")
-    typer.echo(f"from sentence_transformers import SentenceTransformer\nleaf = "
-        f"SentenceTransformer({str(out)!r})\nprint(leaf.similarity(leaf.encode(['invert a matrix']), leaf.encode(['Compute the inverse of "
-        "a square array.', 'Draw a pie chart.'])))")
 
 # %% ../nbs/14_cli.ipynb #5bfd106b
 def run_demo(
@@ -497,6 +502,17 @@ def run_demo(
         sentence_transformers=version('sentence-transformers')))
     _plots(out, leaf, r); r['seconds'],r['resumed'] = _process_seconds(),resumed; _write_json(out/'report.json', r)
     return r
+
+# %% ../nbs/14_cli.ipynb #0f7cd30e
+def _show(out, r):
+    typer.echo('\n'+demo_table(r).T.to_string()+'\n')
+    typer.echo(f"{r['n_queries']:,} queries, {r['n_documents']:,} documents of packages the leaf never read; speed-up "
+        f"{r['speedup']:.1f}x; {r['seconds']:.0f} s "
+        f"{'in this process, which resumed an earlier one' if r['resumed'] else 'in all'}\nReport and figures: {out}/report.json, "
+        "quality.png, retention.png. Use the leaf:\n")
+    typer.echo(f"from sentence_transformers import SentenceTransformer\nleaf = "
+        f"SentenceTransformer({str(out)!r})\nprint(leaf.similarity(leaf.encode(['invert a matrix']), leaf.encode(['Compute the inverse of "
+        "a square array.', 'Draw a pie chart.'])))")
 
 @command
 def _demo(

@@ -16,7 +16,7 @@ from .recipes import Net, Recipe, texts_a_step
 from .store import check_space
 from .teacher import autocast
 
-# %% ../nbs/13b_plan.ipynb #0ec8d45e
+# %% ../nbs/13b_plan.ipynb #a8e6064b
 def flops(
     net:Net, # With its numbers
     tokens:float=128, # Of a text
@@ -24,6 +24,7 @@ def flops(
     "Two for each weight that is multiplied, and attention"
     return 2e6*(net.parameters-net.words)+4*net.layers*net.width*tokens
 
+# %% ../nbs/13b_plan.ipynb #c81566ba
 def sized(
     net:Net, # Perhaps without numbers
     teacher:Net|None=None, # For 'prune:K'
@@ -39,13 +40,14 @@ def sized(
     n,w = c.num_hidden_layers,c.hidden_size; words = c.vocab_size*w/1e6
     return replace(net, parameters=words+n*(4*w*w+2*w*getattr(c, 'intermediate_size', 4*w))/1e6, words=words, layers=n, width=w)
 
-# %% ../nbs/13b_plan.ipynb #325850e5
+# %% ../nbs/13b_plan.ipynb #6115cd7a
 def _per_second(f, seconds):
     "How often `f` can run: its quickest run counts, as whatever else a machine does only slows it down"
     f(); took,begun = [],time.perf_counter()
     while not took or time.perf_counter()-begun<seconds: start = time.perf_counter(); f(); took.append(time.perf_counter()-start)
     return 1/min(took)
 
+# %% ../nbs/13b_plan.ipynb #ba57a94f
 def measure_rates(
     device:str|None=None, # None: a GPU if there is one
     seconds:float=.5, # For each
@@ -63,12 +65,13 @@ def measure_rates(
     work = x.numel()*flops(Net('', 24e-6*w*w, 0, 2, w))
     return dict(embed=work*_per_second(forward, seconds), train=3*work*_per_second(step, seconds), device=device)
 
-# %% ../nbs/13b_plan.ipynb #0e77f9a2
+# %% ../nbs/13b_plan.ipynb #8640c032
 _nan = float('nan')
 
 def _row(texts=_nan, tokens=_nan, disk=0., memory=0., hours=_nan):
     return dict(texts=texts, tokens=tokens, disk=disk, memory=memory, hours=hours)
 
+# %% ../nbs/13b_plan.ipynb #7626ccdc
 def _wide(source): return len({*source.gives}-{'score','label'}) # texts a row
 
 def _count(sources, limit):
@@ -76,6 +79,7 @@ def _count(sources, limit):
     n = [(s.n or 0)*_wide(s) for s in sources]
     return sum(n), sum(k*min(s.tokens+8, limit) for k,s in zip(n, sources)), sum(5*k*s.tokens for k,s in zip(n, sources))
 
+# %% ../nbs/13b_plan.ipynb #36d5f942
 class Cost:
     "What the stages of a recipe cost; each method gives a row of the plan"
     def __init__(self,
@@ -101,9 +105,10 @@ class Cost:
         n,tokens,size = _count([*self.recipe.texts.values()], self.limit)
         return _row(n, tokens, 2*n*self.dim+size, self.load+3e8, self.hours(tokens, self.t, 'embed'))
 
-# %% ../nbs/13b_plan.ipynb #99703239
+# %% ../nbs/13b_plan.ipynb #6e66f5e6
 def _at_once(d): bs = texts_a_step(d); return min(d.get('micro_bs') or bs, bs)
 
+# %% ../nbs/13b_plan.ipynb #9065dfca
 @patch
 def distill(self:Cost):
     d = self.recipe.distill; n,tokens,_ = _count([*self.recipe.texts.values()], self.limit)
@@ -113,6 +118,7 @@ def distill(self:Cost):
     return _row(n*times, tokens*times, 4*tokens+36e6*self.s.parameters, self.held(_at_once(d), self.limit),
         d['minutes']/60 if d.get('minutes') else self.hours(tokens*times, self.s, 'train', 3))
 
+# %% ../nbs/13b_plan.ipynb #99fd5887
 @patch
 def long(self:Cost):
     l = self.recipe.long; n = 2*sum(l['data'][k].n for k in ('facts','articles')); mean = min(1.3*l['words'], l['max_length'])/2
@@ -120,6 +126,7 @@ def long(self:Cost):
     return _row(seen, seen*mean, n*(2*self.dim+9*mean)+36e6*self.s.parameters, self.held(_at_once(l), l['max_length']),
         self.hours(n*mean, self.t, 'embed')+self.hours(seen*mean, self.s, 'train', 3))
 
+# %% ../nbs/13b_plan.ipynb #4d9e57b5
 @patch
 def adapter(self:Cost, task):
     a = self.recipe.adapters[task]; data,asks = [*a['data'].values()],task!='classification' # there the base is the teacher
@@ -131,7 +138,7 @@ def adapter(self:Cost, task):
     return _row(seen, seen*mean, 2*n*self.dim*asks+36e6, most[k],
         self.hours(tokens*asks, self.t, 'embed')+self.hours(seen*mean, self.s, 'train', 2))
 
-# %% ../nbs/13b_plan.ipynb #9170666d
+# %% ../nbs/13b_plan.ipynb #4159acdd
 def plan(
     recipe:Recipe, # With its files given
     rates:dict|None=None, # From `measure_rates`; None: no hours
@@ -144,6 +151,7 @@ def plan(
     table = pd.DataFrame(rows | dict(evaluate=_row(disk=_nan, memory=c.load), card=_row(disk=copy, memory=c.load))).T
     table.attrs |= dict(device=rates['device'] if rates else None, lower=c.lower); return table
 
+# %% ../nbs/13b_plan.ipynb #f6e9cb2a
 def _unit(x):
     k,p = next(((k,p) for k,p in ((1e12,'T'),(1e9,'G'),(1e6,'M'),(1e3,'k')) if x>=k), (1,''))
     return '?' if pd.isna(x) else f'{x/k:,.3g}{p}'
@@ -160,7 +168,7 @@ def plan_text(
     return (f"{pd.DataFrame(show).to_string()}\nEstimates{where}; '?' is not estimated. All of the disk has to fit, and the most of the "
         "memory.")
 
-# %% ../nbs/13b_plan.ipynb #e004e0d6
+# %% ../nbs/13b_plan.ipynb #227199bf
 def check_plan(
     table:pd.DataFrame, # From `plan`
     out, # Folder of the run, there or not

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['UNKNOWN', 'CHECKED', 'WORDS', 'LEAF_TEXTS', 'LEAF_OPEN', 'BEIR', 'MINILM_L6', 'ARCTIC', 'LEAF_IR', 'LEAF_MT',
            'JINA_TEXTS', 'JINA_LONG', 'JINA_TASKS', 'JINA_OPEN', 'JINA_SMALL', 'JINA_NANO', 'STATIC', 'MY_DOMAIN',
-           'RECIPES', 'LISTED', 'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'build_recipe', 'source_at',
-           'change', 'texts_a_step', 'ColumnsError', 'columns_in', 'with_file', 'given', 'tiny', 'as_recipe']
+           'RECIPES', 'LISTED', 'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'build_recipe', 'change',
+           'texts_a_step', 'ColumnsError', 'columns_in', 'with_file', 'given', 'tiny', 'source_at', 'as_recipe']
 
 # %% ../nbs/13_recipes.ipynb #f4d76f94
 import inspect, json, re
@@ -20,11 +20,12 @@ from .store import checksum
 from .texts import read_table, roles
 from .train import distill
 
-# %% ../nbs/13_recipes.ipynb #49698128
+# %% ../nbs/13_recipes.ipynb #53f5fb7f
 UNKNOWN = 'unknown: read its card'
 CHECKED = ('Names, configurations, columns and counts of data sets are as remembered, or as other public code has them: not checked '
     'against the hub, there was no network when this was written.')
 
+# %% ../nbs/13_recipes.ipynb #3cd724b7
 @dataclass(frozen=True)
 class Source:
     "A data set: where it is, what it gives, how much of it"
@@ -39,6 +40,7 @@ class Source:
     note:str='' # '~': the count is from notes on the paper
     digest:str='' # Of a file
 
+# %% ../nbs/13_recipes.ipynb #a92b4a04
 @dataclass(frozen=True)
 class Net:
     "A model, and what its cost follows from"
@@ -51,7 +53,7 @@ class Net:
     pooling:str='mean' # 'mean', 'cls' or 'lasttoken'
     stand_in:str='' # What takes its place at tiny scale
 
-# %% ../nbs/13_recipes.ipynb #c73e8215
+# %% ../nbs/13_recipes.ipynb #ee4aaa5d
 WORDS = ('about','facts','open_points','checked') # What a recipe says about itself
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Recipe:
         parts = {'': self.texts, 'long.': (self.long or {}).get('data', {}), **{f'{t}.': a['data'] for t,a in self.adapters.items()}}
         return {p+k: s for p,d in parts.items() for k,s in d.items()}
 
-# %% ../nbs/13_recipes.ipynb #3f49caf7
+# %% ../nbs/13_recipes.ipynb #c6712055
 LEAF_TEXTS = dict(
     fineweb=Source('HuggingFaceFW/fineweb', ('text',), ('document',), 3_000_000, 480, 'sample-10BT', licence='ODC-By 1.0', note='~'),
     news=Source('vblagoje/cc_news', ('text',), ('document',), 900_000, 400, note='~; this set is said to hold 708,241'),
@@ -102,6 +104,7 @@ LEAF_TEXTS = dict(
     trivia=Source('mandarjoshi/trivia_qa', ('question',), ('query',), 73_000, 20, 'unfiltered.nocontext', note='~, with pubmed'),
     lotte=Source('colbertv2/lotte', ('query',), ('query',), 27_000, 14, 'pooled', 'search_dev+forum_dev+search_test+forum_test', note='~'))
 
+# %% ../nbs/13_recipes.ipynb #d5066513
 LEAF_OPEN = ("Squared norm or plain: open. Plain: it fits the reported validation loss (~0.42, a cosine of ~0.91) better.",
     "Tokens a text in training: open (512 in use). 512.",
     "Batch, cycles, rates and counts are from notes on the paper (~): batch 32, 3 cycles of 10 epochs, 1e-4 falling to 1e-5. As noted.",
@@ -111,23 +114,26 @@ LEAF_OPEN = ("Squared norm or plain: open. Plain: it fits the reported validatio
     "Which part of FineWeb, which rows: not said. The first of sample-10BT.",
     "Whether sources are weighted: not said. Each text once an epoch.")
 
-# %% ../nbs/13_recipes.ipynb #0affbe1a
+# %% ../nbs/13_recipes.ipynb #93cc82f5
 _asks = 'Represent this sentence for searching relevant passages: '
 BEIR = ('ArguAna','ClimateFEVER','CQADupstackRetrieval','DBPedia','FEVER','FiQA2018','HotpotQA','NFCorpus','NQ','QuoraRetrieval','SCIDOCS',
     'SciFact','Touche2020','TRECCOVID')
 MINILM_L6 = Net('nreimers/MiniLM-L6-H384-uncased', 22.7, 11.9, 6, 384, stand_in='random:bert')
 ARCTIC = Net('Snowflake/snowflake-arctic-embed-m-v1.5', 109, 23.8, 12, 768, 768, 'cls', 'offline')
 
+# %% ../nbs/13_recipes.ipynb #6f5555e3
 LEAF_IR = Recipe('leaf-ir', 'English retrieval, 23M parameters in the space of arctic-embed-m-v1.5', ARCTIC, MINILM_L6, LEAF_TEXTS,
     dict(epochs=30, cycles=3, lr=1e-4, embedding_lr_scale=1., floor=.1, warmup=0., bs=32, max_length=512, loss='l2', bias=True),
     {'query': _asks, 'document': ''}, tasks=BEIR, facts='LEAF, arXiv 2509.12539', open_points=LEAF_OPEN)
 
+# %% ../nbs/13_recipes.ipynb #228971fa
 LEAF_MT = replace(LEAF_IR, name='leaf-mt', about='English, any task, 23M parameters in the space of mxbai-embed-large-v1',
     teacher=Net('mixedbread-ai/mxbai-embed-large-v1', 335, 31.8, 24, 1024, 1024, 'cls', 'offline'),
     distill=LEAF_IR.distill | dict(bias=False), tasks=('MTEB(eng, v2)',))
 
-# %% ../nbs/13_recipes.ipynb #bd1ea65d
+# %% ../nbs/13_recipes.ipynb #ab4d87a8
 _st = 'sentence-transformers/'
+
 JINA_TEXTS = dict(
     gooaq=Source(_st+'gooaq', ('question','answer'), ('query','document'), 3_000_000, 40, 'pair', licence='Apache-2.0'),
     amazon=Source(_st+'amazon-qa', ('query','answer'), ('query','document'), 2_500_000, 40, 'pair'),
@@ -140,14 +146,16 @@ JINA_TEXTS = dict(
     **{f'talks_{l}': Source(_st+'parallel-sentences-talks', ('english','non_english'), ('query','document'), 150_000, 25, f'en-{l}')
         for l in ('de','fr','es','zh-cn','ar','ja')})
 
+# %% ../nbs/13_recipes.ipynb #3d993be0
 JINA_LONG = dict(data=dict(facts=Source(_st+'natural-questions', ('query','answer'), ('query','document'), 100_000, 90, 'pair',
         licence='CC BY-SA 3.0'),
     filler=Source('HuggingFaceFW/fineweb', ('text',), ('document',), 200_000, 480, 'sample-10BT', licence='ODC-By 1.0'),
     articles=Source(_st+'ccnews', ('title','article'), ('query','document'), 100_000, 260, 'pair')),
     steps=6500, bs=256, micro_bs=4, max_length=4096, words=2500, theta=5e5, lr=1e-5, embedding_lr_scale=1.)
 
-# %% ../nbs/13_recipes.ipynb #2716991e
+# %% ../nbs/13_recipes.ipynb #e6f7c6da
 _told = 'Instruct: '
+
 JINA_TASKS = {
     'retrieval': dict(data=dict(
             msmarco=Source(_st+'msmarco-co-condenser-margin-mse-sym-mnrl-mean-v1', ('query','positive','negative'),
@@ -169,7 +177,7 @@ JINA_TASKS = {
             dbpedia=Source('fancyzhx/dbpedia_14', ('content','label'), ('text','label'), 200_000, 60, licence='CC BY-SA 3.0')),
         steps=30_000, lr=4e-4, bs=64, max_length=512, theta=3.5e6)}
 
-# %% ../nbs/13_recipes.ipynb #da357bec
+# %% ../nbs/13_recipes.ipynb #6cda3e18
 JINA_OPEN = ("The data (300+ sets, 30+ languages) are not listed. Public pairs, mostly English; set your own with --source.",
     "Optimiser and warm-up: open. AdamW; a tenth of the steps, then linear to 0.",
     "LoRA's target modules: open. All linear layers of the blocks.",
@@ -183,6 +191,7 @@ JINA_OPEN = ("The data (300+ sets, 30+ languages) are not listed. Public pairs, 
     "Which theta is in use for which adapter: the paper gives one in use (3.5M, 1M) and several in training. All in use with the one.",
     "Step of the checkpoint that retrieval is averaged with: open. Two thirds.")
 
+# %% ../nbs/13_recipes.ipynb #f19eab83
 JINA_SMALL = Recipe('jina-v5-small', 'Task adapters on a decoder of 596M, learned from Qwen3-Embedding-4B',
     Net('Qwen/Qwen3-Embedding-4B', 4022, 388, 36, 2560, 2560, 'lasttoken', 'offline'),
     Net('Qwen/Qwen3-0.6B-Base', 596, 156, 28, 1024, 0, 'lasttoken', 'random:qwen3'), JINA_TEXTS,
@@ -192,14 +201,16 @@ JINA_SMALL = Recipe('jina-v5-small', 'Task adapters on a decoder of 596M, learne
     JINA_LONG, JINA_TASKS, (32,64,128,256,512,768,1024), 3.5e6, ('MTEB(eng, v2)','MTEB(Multilingual, v2)','LongEmbed'),
     'jina-embeddings-v5-text, arXiv 2602.15547', JINA_OPEN)
 
+# %% ../nbs/13_recipes.ipynb #da272d82
 _nano = {'retrieval': dict(bs=384, theta=2.5e5, settings=dict(articles=dict(bs=96, max_length=4096, weight=.1))),
     'text-matching': dict(theta=2.5e5), 'clustering': dict(bs=1024, theta=2.5e4), 'classification': dict(bs=128, theta=1e6)}
+
 JINA_NANO = replace(JINA_SMALL, name='jina-v5-nano', about='Task adapters on EuroBERT-210m, learned from Qwen3-Embedding-4B',
     student=Net('EuroBERT/EuroBERT-210m', 212, 98.5, 12, 768, 0, 'lasttoken', 'random:eurobert'),
     distill=JINA_SMALL.distill | dict(bs=16_384), long=None, adapters={k: a | _nano[k] for k,a in JINA_TASKS.items()},
     dims=(32,64,128,256,512,768), theta=1e6)
 
-# %% ../nbs/13_recipes.ipynb #eba8a0bb
+# %% ../nbs/13_recipes.ipynb #54d9421e
 STATIC = Recipe('static', 'A table of words instead of a model, in the space of arctic-embed-m-v1.5: queries without a GPU', ARCTIC,
     Net('static', stand_in='random:static'), {k: replace(LEAF_TEXTS[k], n=min(n, LEAF_TEXTS[k].n)) for k,n in
         dict(fineweb=500_000, vocabulary=30_522, definitions=479_000, msmarco=502_000, amazon=300_000, trivia=73_000).items()},
@@ -208,6 +219,7 @@ STATIC = Recipe('static', 'A table of words instead of a model, in the space of 
     facts='none: no paper trains one like this, a solved prior and a few passes. pyNIFE begins at the vectors of the entries',
     open_points=("Which texts and how many: open. LEAF's, fewer of the long ones.",))
 
+# %% ../nbs/13_recipes.ipynb #c5c915a1
 MY_DOMAIN = Recipe('my-domain', 'Your documents, your teacher: two of its layers, solved and trained',
     Net('offline', 22.7, 11.9, 6, 384, 384, 'mean', 'offline'), Net('prune:2'),
     dict(texts=Source('', ('text',), ('document',), licence='yours'),
@@ -217,6 +229,7 @@ MY_DOMAIN = Recipe('my-domain', 'Your documents, your teacher: two of its layers
         "Without a task of your own it is judged on phrases that have to find the document they are from. That is kinder than users are.",
         "Documents are read to 256 tokens. If your index was made with more, set distill.max_length: it costs in proportion."))
 
+# %% ../nbs/13_recipes.ipynb #1208b23d
 RECIPES = {r.name: r for r in (LEAF_IR, LEAF_MT, JINA_SMALL, JINA_NANO, STATIC, MY_DOMAIN)}
 
 def get_recipe(
@@ -227,12 +240,13 @@ def get_recipe(
     near = get_close_matches(name, RECIPES, 2, .3)
     raise ValueError(f"recipe: saw {name!r}, wanted one of {', '.join(RECIPES)}."+(f" Did you mean {' or '.join(near)}?" if near else ''))
 
+# %% ../nbs/13_recipes.ipynb #eb5fdd29
 def recipe_table() -> pd.DataFrame:
     "All recipes, a row each"
     return pd.DataFrame({r.name: dict(about=r.about, teacher=r.teacher.name, student=r.student.name, tasks=', '.join(r.tasks[:2])
         +(f' and {len(r.tasks)-2} more' if len(r.tasks)>2 else '')) for r in RECIPES.values()}).T
 
-# %% ../nbs/13_recipes.ipynb #e415f35e
+# %% ../nbs/13_recipes.ipynb #a3c2f99d
 def build_recipe(
     d:dict, # `Recipe.settings`, perhaps read from JSON
 ) -> Recipe:
@@ -243,16 +257,14 @@ def build_recipe(
     return Recipe(**d | dict(teacher=Net(**d['teacher']), student=Net(**d['student']), texts=src(d['texts']), long=holds(d['long']),
         adapters={k: holds(a) for k,a in d['adapters'].items()}))
 
+# %% ../nbs/13_recipes.ipynb #965b7102
 def _paths(d, at=''):
     for k,v in d.items():
         yield at+k
         if isinstance(v, dict): yield from _paths(v, f'{at}{k}.')
 
-_LENGTHS = ('steps','epochs','minutes') # Of `distill`: one of them
-_OURS = ('teacher','student','texts','out','cache','prompts','device','progress','overwrite','resume') # of `distill`, said elsewhere
-
+# %% ../nbs/13_recipes.ipynb #4ba1c942
 _TYPES = {**Net.__annotations__, **Source.__annotations__, **{k: p.annotation for k,p in inspect.signature(distill).parameters.items()}, 'steps': int}
-
 def _checked(key, was, v):
     "`v`, a whole number without its point; raises `ValueError` where a number is wanted and something else seen"
     last = key.rpartition('.')[2]; a = _TYPES.get(last, type(was)); kinds = {*(get_args(a) or [a])}; whole = last in _TYPES and float not in kinds
@@ -262,12 +274,11 @@ def _checked(key, was, v):
         raise ValueError(f"set: {key}: saw {v!r}, wanted a {'whole ' if whole else ''}number{' above 0' if last=='n' else ''}.{left}")
     return int(v) if whole else v # 1e6
 
-def source_at(
-    address:str, # As 'texts.fineweb.n'
-) -> str: # Name in `sources`
-    "Which source an address is about"
-    first,*rest = address.split('.'); return '.'.join(rest[:1] if first=='texts' else [first,rest[1]] if first=='long' else [rest[0],rest[2]])
+# %% ../nbs/13_recipes.ipynb #3da984df
+_LENGTHS = ('steps','epochs','minutes') # Of `distill`: one of them
+_OURS = ('teacher','student','texts','out','cache','prompts','device','progress','overwrite','resume') # of `distill`, said elsewhere
 
+# %% ../nbs/13_recipes.ipynb #cce50ad6
 def change(
     recipe:Recipe, # Not changed
     changes:dict, # address -> value: `{'distill.bs': 16, 'texts.fineweb.n': 1000}`
@@ -294,16 +305,15 @@ def change(
         at[last] = v
     return build_recipe(d)
 
-# %% ../nbs/13_recipes.ipynb #ff7cad04
+# %% ../nbs/13_recipes.ipynb #aae5a94f
 def texts_a_step(
     d:dict, # Arguments of `distill`
 ) -> int:
     "What `d` says, or `distill` itself"
     return d.get('bs') or inspect.signature(distill).parameters['bs'].default
 
+# %% ../nbs/13_recipes.ipynb #5b81f430
 class ColumnsError(ValueError): pass
-
-LISTED = ('label','negative') # A list of them in one row is a row for each
 
 def columns_in(
     table, # With columns
@@ -316,6 +326,9 @@ def columns_in(
         if w and {c for x in w for c in x.split('+')}<=set(table): return w
     raise ColumnsError(f"{what}: saw the columns {', '.join(map(repr, table))}, wanted {' or '.join(', '.join(w) for w in ways if w)}. "
         "Rename them, or say which: --set ADDRESS.columns=A,B, the address as in leaf recipes --show NAME --json FILE.")
+
+# %% ../nbs/13_recipes.ipynb #066ee905
+LISTED = ('label','negative') # A list of them in one row is a row for each
 
 def with_file(
     source:Source, # Whose place it takes
@@ -331,6 +344,7 @@ def with_file(
     return replace(source, hub=str(Path(file).resolve()), columns=w, n=min(len(d), n or len(d)), config=None, split='train',
         digest=checksum(Path(file).read_bytes())[:12], tokens=max(1, round(1.3*text.map(lambda t: len(t.split())).to_numpy().mean())))
 
+# %% ../nbs/13_recipes.ipynb #bd6ccdd8
 def given(
     recipe:Recipe, # Not changed
     files:dict, # name in `sources` -> file; for my-domain any name beginning with texts
@@ -350,7 +364,7 @@ def given(
     documents = sum(s.n or 0 for s in d.texts.values() if 'document' in s.gives)
     return replace(d, texts={k: replace(s, n=documents) if s.hub.startswith('made:') and s.n is None else s for k,s in d.texts.items()})
 
-# %% ../nbs/13_recipes.ipynb #ee744ecf
+# %% ../nbs/13_recipes.ipynb #2613be69
 def _few(s, n, tokens=24):
     made = s.hub.startswith('made:')
     return replace(s, hub=s.hub if made else 'stand-in', columns=() if made else s.gives, n=min(s.n or n, n), tokens=min(s.tokens, tokens),
@@ -370,7 +384,14 @@ def tiny(
             for k,s in a['settings'].items()}) if 'settings' in a else {}) for t,a in recipe.adapters.items()},
         dims=tuple(x for x in recipe.dims if x<=64), tasks=recipe.tasks if recipe.tasks==('made',) else ('stand-in',))
 
-# %% ../nbs/13_recipes.ipynb #edf9649c
+# %% ../nbs/13_recipes.ipynb #96f029b9
+def source_at(
+    address:str, # As 'texts.fineweb.n'
+) -> str: # Name in `sources`
+    "Which source an address is about"
+    first,*rest = address.split('.'); return '.'.join(rest[:1] if first=='texts' else [first,rest[1]] if first=='long' else [rest[0],rest[2]])
+
+# %% ../nbs/13_recipes.ipynb #a0a9a611
 def as_recipe(
     name:str, # One of `RECIPES`
     scale:str='full', # 'full' or 'tiny'

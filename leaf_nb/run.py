@@ -21,13 +21,15 @@ from fastcore.basics import patch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import AutoTokenizer
-from .adapt import adapt, drop_projection, long_documents
+from .adapt import adapt
 from .adapters import need_peft, set_theta
+from .base import drop_projection
 from .cache import embed
 from .card import save_card
 from .evaluate import evaluate
 from .export import asymmetric, save_whole
 from .folder import load_leaf
+from .long_texts import long_documents
 from .queries import queries_from, spans
 from .recipes import LISTED, ColumnsError, Net, Recipe, Source, build_recipe, columns_in, source_at, texts_a_step
 from .scale import launched_part, merge, merge_finished
@@ -57,6 +59,7 @@ def stand_in(
         score=np.where(i%3==0, 5., i%5/2), text=q, label=d.package.to_numpy())
     return pd.DataFrame({g: cols[g] for g in gives})
 
+# %% ../nbs/13c_run.ipynb #687fffdc
 def _value(row, column):
     "What stands in a column, lists as one text; several columns, joined"
     v = [' '.join(map(str, x)) if isinstance(x, (list,np.ndarray)) else x for x in (row[c] for c in column.split('+'))]
@@ -67,6 +70,7 @@ def _each(row, gives, columns):
     c = next((c for g,c in zip(gives, columns) if g in LISTED and isinstance(row.get(c), (list,np.ndarray))), None)
     for r in ({**row, c: v} for v in row[c]) if c else [row]: yield {g: _value(r, x) for g,x in zip(gives, columns)}
 
+# %% ../nbs/13c_run.ipynb #5b41dff7
 def records(
     source:Source, # Where from
     documents=(), # For 'made:WAY'
@@ -129,6 +133,7 @@ def random_model(
             intermediate_size=2*net.width, num_hidden_layers=net.layers, num_attention_heads=4, max_position_embeddings=512, **more)
         getattr(transformers, f'{cls}Model')(c).save_pretrained(new)
 
+# %% ../nbs/13c_run.ipynb #acfa556c
 def backbone(
     net:Net, # Of the student
     folder, # Where a random one is put
@@ -142,6 +147,7 @@ def backbone(
     if name==net.name and (net.pooling=='mean' or Path(name, 'modules.json').exists()): return name
     t = Transformer(name); return SentenceTransformer(modules=[t, Pooling(t.get_embedding_dimension(), net.pooling)])
 
+# %% ../nbs/13c_run.ipynb #2af469ce
 def check_teacher(
     teacher, # As loaded
     net:Net, # As declared
@@ -159,6 +165,7 @@ def final_folder(
     "Where the model lies in the end: the base with its adapters, or the leaf of the last phase"
     return Path(out)/('model' if recipe.adapters else 'long' if recipe.long else 'leaf')
 
+# %% ../nbs/13c_run.ipynb #9ac6303a
 class Run:
     "A recipe on its way through a folder"
     def __init__(self,
@@ -206,6 +213,7 @@ def do_texts(self:Run):
         write_source(k, s, self.out/'texts'/f'{k}.arrow', self.documents() if s.hub.startswith('made:') else ())
     if 'made' in self.recipe.tasks: made_task(self.documents()[:20_000]) # or it is said after the training
 
+# %% ../nbs/13c_run.ipynb #18c0c6a7
 def check_lengths(
     tokens:int, # A text, as a recipe says
     limits:dict, # What has one -> tokens, or None
@@ -214,6 +222,7 @@ def check_lengths(
     what,n = min(((k, n) for k,n in limits.items() if n), key=lambda x: x[1], default=('',tokens))
     if n<tokens: raise ValueError(f"distill.max_length: saw {tokens}, the {what} reads {n} tokens at most. Type: --set distill.max_length={n}")
 
+# %% ../nbs/13c_run.ipynb #ab53caa3
 @patch
 def do_embed(self:Run):
     "The teacher's vectors; in parts by several processes, which the first of them merges"
@@ -229,12 +238,14 @@ def do_embed(self:Run):
     self.acc.wait_for_everyone()
     if many and not self.part and self.acc.is_main_process and not (out/'manifest.json').exists(): merge(out)
 
+# %% ../nbs/13c_run.ipynb #0aa69261
 @patch
 def do_distill(self:Run):
     "The leaf"
     d,texts = self.recipe.distill,self.roles()
     distill(self.teacher(d['max_length']), texts, self.student, self.out/'leaf', cache=self.out/'vectors', **self.call(texts, **d))
 
+# %% ../nbs/13c_run.ipynb #bdc8293c
 @patch
 def do_long(self:Run):
     "The leaf goes on: long documents with planted facts, and articles, at another base of its positions"
@@ -271,6 +282,7 @@ def made_task(
     if not found: raise ValueError('made: no document gives a phrase of two words. Give a task of your own: --task PATH')
     return Task('made of your documents', documents, [q for q,_ in found], [{i: 1} for _,i in found])
 
+# %% ../nbs/13c_run.ipynb #b76e8916
 @patch
 def judged_on(self:Run):
     "Tasks, loaded"
@@ -289,6 +301,7 @@ def do_evaluate(self:Run):
     evaluate(self.final, *self.judged_on(), teacher=self.loaded, routed=bool(self.recipe.adapters), cache=self.out/'judged',
         out=self.final, progress=self.progress) # both read as much as the last phase did
 
+# %% ../nbs/13c_run.ipynb #85e60fa6
 @patch
 def do_card(self:Run):
     "README.md, and the pair as one folder where there is one"
@@ -307,6 +320,7 @@ def stages_of(
     "Names of its stages, in order"
     return [s for s in STAGES if s not in ('long','adapters') or getattr(recipe, s)]
 
+# %% ../nbs/13c_run.ipynb #25a5f117
 _MADE = dict(teacher='vectors', prompts='vectors', student='leaf', distill='leaf', long='long', adapters='model', dims='model',
     theta='model') # what follows first from a setting
 
@@ -324,6 +338,7 @@ def fixed(
     if rest==['max_length'] and first=='distill': first = 'teacher'
     return first not in _MADE or (out/_MADE[first]).exists()
 
+# %% ../nbs/13c_run.ipynb #e8c51372
 _RESULT = dict(texts='texts', embed='vectors/manifest.json', distill='leaf/modules.json', long='long/modules.json', adapters='model/adapters')
 
 def still_there(
@@ -337,6 +352,7 @@ def still_there(
     gone = [i for i,s in enumerate(finished) if not there[s] and not (model and i<model[-1])]
     return finished[:gone[0]] if gone else finished
 
+# %% ../nbs/13c_run.ipynb #9438f7be
 def recipe_in(
     out, # Folder of a run
 ) -> Recipe:
@@ -345,6 +361,7 @@ def recipe_in(
     if not f.exists(): raise FileNotFoundError(f"Nothing to resume in {out}: no recipe.json. Check the path, or leave out --resume.")
     return build_recipe(json.loads(f.read_text())['recipe'])
 
+# %% ../nbs/13c_run.ipynb #415b0227
 def open_recipe(
     recipe:Recipe, # What is to be run
     out:Path, # Folder
