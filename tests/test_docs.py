@@ -19,7 +19,8 @@ page = '<!doctype html><a href="{}">there</a><h2 id="here">Here</h2><img src="{}
     ('no alternative text: p.png', ('#here', 'p.png', ' ', 's.css')),
     ('fetched from elsewhere: https://example.org/s.css', ('https://example.org/a.html', 'p.png', 'A plot', 'https://example.org/s.css')),
     ('1,000,', ('#here', 'big.png', 'A plot', 's.css')),
-    ('shown as its markdown', ('#here', 'p.png', 'A plot', 's.css"><p>| a |\n|:---:|</p><pre>| b |\n|---|</pre><i title="'))])
+    ('shown as its markdown', ('#here', 'p.png', 'A plot', 's.css"><p>| a |\n|:---:|</p><pre>| b |\n|---|</pre><i title="')),
+    ('shown as its markdown', ('#here', 'p.png', 'A plot', 's.css"><p>[<code>it</code>](it.ipynb)</p><code>[it](it.ipynb)</code><i title="'))])
 def test_faults(tmp_path, found, args):
     for nm in ('p.png','s.css'): (tmp_path/nm).touch()
     (tmp_path/'big.png').write_bytes(bytes(1_000_000))
@@ -50,5 +51,6 @@ def test_links():
     assert to('[`other`](https://d.org/p/train.html#other)')=='[`other`](08_train.ipynb)'
     assert to('[results](../bench/a.json)')=='[results](https://g.org/p/blob/main/bench/a.json)'
     assert to('[next](02_teacher.ipynb)')=='[next](02_teacher.ipynb)'
+    assert to('[[`Trainer`](https://d.org/p/train.html#trainer)](08_train.ipynb)')=='[`Trainer`](08_train.ipynb)' # a link in a link
     assert to('[![Open](https://c.org/badge.svg)](https://c.org/nb)')=='[Open](https://c.org/nb)'
     assert to('## [`distill`](https://d.org/p/train.html#other)')=='## `distill`'

@@ -92,6 +92,7 @@ class Links:
 
     def __call__(self, md, page):
         md = re.sub(r'!\[([^\]]*)\]\(https?:[^)]*\)', r'\1', md) # a badge is fetched from elsewhere: its words will do
+        md = re.sub(r'\[\[(`[^`]+`)\]\([^)]*\)\](?=\()', r'[\1]', md) # nbdev makes a link of a name that stands in a link already
         name = rf'\[`([^`]+)`\]\({re.escape(self.base)}([\w/]+)\.html#?([\w.]*)\)'
         md = re.sub(name, lambda m: f'[`{m[1]}`]({self.api(*m.groups(), page)})', md)
         md = re.sub(r'^#+ .*', lambda m: re.sub(r'\[(`[^`]+`)\]\([^)]*\)', r'\1', m[0]), md, flags=re.M) # a heading is no link
@@ -132,7 +133,7 @@ class _Page(HTMLParser):
 
     def handle_endtag(self, tag): self.code -= tag in ('pre','code')
 
-    def handle_data(self, s): self.raw += not self.code and bool(re.search(r'\|\s*:?-{3,}:?\s*\|', s))
+    def handle_data(self, s): self.raw += not self.code and bool(re.search(r'\|\s*:?-{3,}:?\s*\||\]\([\w./#:-]+\)', s))
 
 def faults(dest):
     "What is wrong with the site in `dest`, a line each"
@@ -140,7 +141,7 @@ def faults(dest):
     for f,p in pages.items():
         name,size = f.relative_to(dest.resolve()),f.stat().st_size
         for src in p.mute: yield f'{name}: no alternative text: {src}'
-        if p.raw: yield f'{name}: a table is shown as its markdown'
+        if p.raw: yield f'{name}: a table or a link is shown as its markdown'
         for tag,u in set(p.refs):
             path,frag = unquote(urlsplit(u).path),unquote(urlsplit(u).fragment)
             to = (f.parent/path).resolve() if path else f
