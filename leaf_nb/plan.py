@@ -88,7 +88,7 @@ class Cost:
     ):
         self.recipe,self.rates,self.t = recipe,rates,sized(recipe.teacher); self.s = sized(recipe.student, self.t)
         self.dim,self.load,self.limit = self.t.dim or self.t.width or 1024, 4e6*self.t.parameters, recipe.distill['max_length'] or 512
-        self.lower = {} # adapter -> address of the batch that needs its memory
+        self.lower = {} # stage -> address of what needs its memory
 
     def hours(self, tokens, net, kind, times=1):
         "Of `tokens` through a model; not a number where nothing is known of it"
@@ -113,7 +113,8 @@ def _at_once(d): bs = texts_a_step(d); return min(d.get('micro_bs') or bs, bs)
 def distill(self:Cost):
     d = self.recipe.distill; n,tokens,_ = _count([*self.recipe.texts.values()], self.limit)
     if 'static' in self.s.name:
-        entries = 30_000+d.get('n_units', 0); return _row(n, tokens, 4*tokens+16*entries*self.dim, self.load+56*entries*self.dim)
+        entries = 30_000+d.get('n_units', 0); self.lower['distill'] = 'distill.n_units' if d.get('n_units') else None
+        return _row(n, tokens, 4*tokens+16*entries*self.dim, self.load+56*entries*self.dim)
     times = _nan if d.get('minutes') else d['steps']*texts_a_step(d)/max(n, 1) if d.get('steps') else d.get('epochs', 1)
     return _row(n*times, tokens*times, 4*tokens+36e6*self.s.parameters, self.held(_at_once(d), self.limit),
         d['minutes']/60 if d.get('minutes') else self.hours(tokens*times, self.s, 'train', 3))
@@ -179,7 +180,8 @@ def check_plan(
     free = free or (torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available)
     k,need = table.memory.idxmax(),table.memory.max()
     if need<=free: return
-    at = table.attrs['lower'].get(k, f'{k}.micro_bs') # of adapters; distill and long
-    what = 'Choose a smaller teacher' if k in ('texts','embed','evaluate','card') else f'Lower what goes through at once: --set {at}=8'
+    at = table.attrs['lower'].get(k, None if k in ('texts','embed','evaluate','card') else f'{k}.micro_bs')
+    what = ('Choose a smaller teacher' if at is None else f'Leave out words and phrases: --set {at}=0' if at.endswith('n_units')
+        else f'Lower what goes through at once: --set {at}=8')
     raise MemoryError(f"The stage {k!r} needs about {need/2**30:.1f} GiB of memory, {free/2**30:.1f} are free. {what}; or take a larger "
         "machine.")
