@@ -244,11 +244,11 @@ def make(self:Job, plan, ready):
 @patch
 def announce(self:Job, plan):
     "Say what the teacher expects this to take, before it is asked for the first time"
-    if not self.teacher.estimate or self.meter.new or not self.meter.show: return
+    if not self.teacher.estimate or self.meter.new or not self.meter.show or not len(plan.fresh): return
     bar = self.meter.bar; left = bar.total-bar.n if bar.total else len(plan.rows)
     own = as_prompts(self.prompts, self.teacher.prompts)
     e = self.teacher.estimate([own[r]['teacher']+t for r,_,t in (plan.rows[i] for i in plan.fresh)])
-    more = left/max(1, len(plan.fresh))
+    more = left/len(plan.fresh)
     tqdm.write(f"{self.teacher.name}: at most {left:,} texts, about {e['tokens']*more:,.0f} tokens in {e['requests']*more:,.0f} requests, "
         f"about {e['seconds']*more:,.0f} s")
 

@@ -168,7 +168,7 @@ def _again(leaf):
     student,note = repr(i['student']),''
     if i['student'].startswith('a SentenceTransformer'): student,note = 'student',f" # student: {i['student']}" # an object, described
     t = i['teacher']; code = _loads(t); cut,base = code and 'truncate_dim' in code,'my-leaf'
-    teacher = code if cut else repr(t['name']) if code or t['kind']=='endpoint' else 'teacher'
+    teacher = code if cut else repr(t['name']) if code else 'teacher'
     if teacher=='teacher': note += ' # teacher: '+('a model without a name' if t['kind']=='model' else f"{t['kind']} {t['name']}")
     made = f"distill({teacher}, texts, {student}, 'my-leaf'{_differing(distill, i, skip)}){note}"
     made = ('from sentence_transformers import SentenceTransformer\n' if cut else '')+f"from leaf_nb.train import distill\n{made}"
@@ -185,15 +185,16 @@ _LOSSES = dict(l2='the L2 distance', l2_squared='the squared L2 distance', cosin
 def _recipe(leaf):
     "Texts, steps, machine-independent facts"
     i = _base(leaf); h,s = (i.get('history') or [{}])[-1],leaf.info.get('settings')
+    many = lambda n, what: f"{n:,} {what}{'s'*(n!=1)}"
     n = ', '.join(f"{v:,} {k}" for k,v in (i.get('n_texts') or {}).items() if v) or 'not recorded'
     solved = (f"A prior for every entry solved by least squares, then {p} pass{'es'*(p>1)} of gradients over the texts."
         if (p := (i.get('made') or {}).get('passes')) else 'Solved by least squares.')
-    how = solved if not i.get('steps') else (f"{h['texts']:,} texts seen in "
-        f"{h['step']:,} steps, minimising {_LOSSES.get(i.get('loss'), i.get('loss'))} between the vectors of student and teacher (LEAF, "
+    how = solved if not i.get('steps') else (f"{many(h['texts'], 'text')} seen in "
+        f"{many(h['step'], 'step')}, minimising {_LOSSES.get(i.get('loss'), i.get('loss'))} between the vectors of student and teacher (LEAF, "
         "arXiv 2509.12539).")
     near = f" Cosine to the teacher on held-out texts: {h['cosine']:.4f}." if 'cosine' in h else ''
-    task = '' if i is leaf.info else (f" Beside it, while it is frozen, a LoRA adapter of rank {s['r']} for {s['task']}: {s['steps']:,} "
-        f"steps of {s['bs']} rows (jina-embeddings-v5-text, arXiv 2602.15547).")
+    task = '' if i is leaf.info else (f" Beside it, while it is frozen, a LoRA adapter of rank {s['r']} for {s['task']}: "
+        f"{many(s['steps'], 'step')} of {many(s['bs'], 'row')} (jina-embeddings-v5-text, arXiv 2602.15547).")
     return f"Texts by source: {n}. {how}{near}{task} Made with leaf_nb {version('leaf_nb')}."
 
 # %% ../nbs/12b_card.ipynb #c3e91258

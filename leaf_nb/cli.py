@@ -6,7 +6,7 @@
 __all__ = ['app', 'command', 'demo_table', 'run_demo', 'main']
 
 # %% ../nbs/14_cli.ipynb #bdf4031d
-import inspect, json, os, platform, time
+import inspect, json, math, os, platform, time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -59,10 +59,16 @@ def command(f):
 # %% ../nbs/14_cli.ipynb #2aad5329
 def _read_json(path): return json.loads(Path(path).read_text())
 
+def _finite(x):
+    "`x` with None for numbers that JSON does not know, in dicts and lists as well"
+    if isinstance(x, dict): return {k: _finite(v) for k,v in x.items()}
+    if isinstance(x, (list,tuple)): return [_finite(v) for v in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
+
 def _write_json(path, data):
     if not path: return
     from leaf_nb.store import write_atomic
-    write_atomic(Path(path), (json.dumps(data, indent=1, default=str)+'\n').encode())
+    write_atomic(Path(path), (json.dumps(_finite(data), indent=1, default=str, allow_nan=False)+'\n').encode())
 
 def _records(df): return json.loads(df.to_json(orient='records')) # a missing number is null
 
@@ -276,6 +282,11 @@ def _adapt(
     _write_json(json, dict(settings=a.info['settings'], history=a.info['history']))
 
 # %% ../nbs/14_cli.ipynb #5c1bb49d
+def _only_for(way, there, **given):
+    "Raise `ValueError` for an option that only `way` reads, if it was given without it"
+    if k := next((k for k,v in given.items() if v not in (None,'not stated') and not there), None):
+        raise ValueError(f"--{k.replace('_','-')}: saw {str(given[k])!r}, which only {way} reads. Add {way}, or leave it out.")
+
 @command
 def _export(
     leaf:Path, # Folder of the leaf, or of one of its adapters
@@ -296,9 +307,11 @@ def _export(
     from leaf_nb import export as e
     if not (router or query_encoder or servers or onnx or card):
         raise ValueError('Nothing to make: wanted --router DIR, --query-encoder DIR, --servers DIR, --onnx DIR or --card.')
-    for make,d,use in ((lambda: e.asymmetric(leaf, teacher, trust_remote_code), router, 'encode_query, encode_document'),
-        (lambda: e.query_encoder(leaf), query_encoder, 'encode')):
-        if d: e.save_whole(make(), d); typer.echo(f"{d}: SentenceTransformer({str(d)!r}), {use}")
+    _only_for('--onnx DIR', onnx, dim=dim, json=json); _only_for('--card', card, license=license, teacher_license=teacher_license, data=data)
+    for make,d in ((lambda: e.asymmetric(leaf, teacher, trust_remote_code), router), (lambda: e.query_encoder(leaf), query_encoder)):
+        if d:
+            m = make(); e.save_whole(m, d); two = isinstance(m[0], e.Router) # of a teacher that is no model there is the query side alone
+            typer.echo(f"{d}: SentenceTransformer({str(d)!r}), {'encode_query, encode_document' if two else 'encode'}")
     if servers: typer.echo(f"{servers}: {', '.join(e.for_servers(leaf, servers))}. Then ask it: leaf check-server {leaf} URL")
     if onnx: t = e.to_onnx(leaf, onnx, dim); typer.echo(f"{onnx}:\n{t.to_string()}"); _write_json(json, _records(t.reset_index()))
     if card:

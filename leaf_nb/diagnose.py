@@ -124,6 +124,7 @@ def check_index(
     seed:int=0, # Which rows
 ) -> IndexCheck: # Print it
     "Whether `leaf` can be asked to search an index, and what will change. Raises `ValueError` for other widths or numbers"
+    vectors = vectors if hasattr(vectors, 'shape') else np.asarray(vectors) # on disk it stays there
     leaf = load_leaf(leaf); texts = check_texts(texts); _check_rows(leaf.model.get_embedding_dimension(), vectors, texts)
     at = np.sort(np.random.default_rng(seed).permutation(len(texts))[:n]); index = Unit(vectors); v = index[at]
     s = embedder(leaf.model, leaf.info.get('prompts'), leaf.info.get('max_length'))([texts[i] for i in at], role); s = normalize(s)

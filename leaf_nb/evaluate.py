@@ -283,6 +283,11 @@ def _score(task, teacher, leaf, name, home=True):
     check_aligned(leaf(*some), teacher(*some), name); return compare(task, sides(task, teacher), sides(task, leaf))
 
 # %% ../nbs/09_evaluate.ipynb #fc846bf4
+def _tokens(leaf, max_length):
+    "Tokens of a text, of all models of a row: those that are asked for, or as in training"
+    if max_length==0: raise ValueError("max_length: saw 0, wanted at least 3 tokens a text, or None: as in training.")
+    return leaf.info.get('max_length') if max_length is None else max_length
+
 def _at_length(model, length):
     "A teacher that reads `length` tokens at most, as the others of a table; None if there is none"
     if model is None: return None
@@ -315,7 +320,7 @@ def _routed(leaf, task):
     kind = task.metadata.type if hasattr(task, 'metadata') else 'STS' if isinstance(task, STS) else 'Retrieval'
     base = leaf.path and base_folder(leaf.path); here = adapters_in(base) if base else {}
     if any(ROUTES.get(kind) in (n, m.get('task')) for n,m in here.items()): return load_leaf(leaf, adapter=kind)
-    return load_leaf(base) if base and 'task' in leaf.info else leaf
+    return load_leaf(base, str(leaf.model.device)) if base and 'task' in leaf.info else leaf
 
 # %% ../nbs/09_evaluate.ipynb #f5b7f27f
 def evaluate(
@@ -330,10 +335,10 @@ def evaluate(
     out:str|Path|None=None, # Folder for results.json and results.md
     progress:bool=True, # Show bars
 ) -> pd.DataFrame: # One row a leaf and task, then averages
-    "Teacher, standard and asymmetric side by side. Raises `ValueError` without a task, for another teacher, for a leaf that is not aligned with it, or if widths differ"
+    "Teacher, standard and asymmetric side by side. Raises `ValueError` without a task, for another teacher, for a leaf that is not aligned with it, if widths differ, or for a max_length of 0"
     if not tasks: raise ValueError('No task: wanted at least one, for example evaluate("my-leaf", "path/to/beir_folder")')
     tasks = [t for x in tasks for t in as_tasks(x)]; leaves = _leaves(leaf); loaded,rows = {},{k: [] for k in leaves}
-    read = {k: max_length or l.info.get('max_length') for k,l in leaves.items()} # tokens of a text, of all models of a row
+    read = {k: _tokens(l, max_length) for k,l in leaves.items()} # tokens of a text, of all models of a row
     which = {k: json.dumps([l.info.get('teacher'), read[k]]) for k,l in leaves.items()} # leaves of one teacher share it
     for k,l in leaves.items(): loaded[which[k]] = loaded.get(which[k]) or teacher_of(l, teacher, max_length)
     other = _at_length(alternative, next(iter(read.values())))
@@ -361,13 +366,14 @@ def speed(
     max_length:int|None=None, # Tokens a text
     runs:int=5, # Interleaved runs
     prompts:dict|None=None, # name -> what it reads before each text; None: nothing
+    role:str|None=None, # 'query' or 'document': the route through a Router
 ) -> dict: # name -> median texts a second
     "Texts a second of each model on the same texts, after a warm-up"
     took,first = {k: [] for k in models},dict.fromkeys(models, '')|(prompts or {})
-    for k,m in models.items(): encode(m, texts[:64], first[k], max_length)
+    for k,m in models.items(): encode(m, texts[:64], first[k], max_length, role=role)
     for _ in range(runs):
         for k,m in models.items():
-            start = time.perf_counter(); encode(m, texts, first[k], max_length); took[k].append(time.perf_counter()-start)
+            start = time.perf_counter(); encode(m, texts, first[k], max_length, role=role); took[k].append(time.perf_counter()-start)
     return {k: len(texts)/float(np.median(v)) for k,v in took.items()}
 
 # %% ../nbs/09_evaluate.ipynb #c8255155
@@ -376,12 +382,13 @@ def latency(
     texts:list[str], # Sent one at a time
     max_length:int|None=None, # Tokens a text
     prompts:dict|None=None, # name -> what it reads before each text; None: nothing
+    role:str|None=None, # 'query' or 'document': the route through a Router
 ) -> pd.DataFrame: # A row a model: p50, p95 in milliseconds
     "Milliseconds for one text at a time, tokenising included, models interleaved text by text, after a warm-up"
     took,first = {k: [] for k in models},dict.fromkeys(models, '')|(prompts or {})
     for i,t in enumerate([*texts[:5], *texts]):
         for k,m in models.items():
-            start = time.perf_counter(); encode(m, [t], first[k], max_length)
+            start = time.perf_counter(); encode(m, [t], first[k], max_length, role=role)
             if i>=min(5, len(texts)): took[k].append(1000*(time.perf_counter()-start))
     return pd.DataFrame({k: dict(p50=np.quantile(v, .5), p95=np.quantile(v, .95)) for k,v in took.items()}).T
 
@@ -401,13 +408,13 @@ def speed_table(
     n:int=300, # Documents and queries of it, at most
     max_length:int|None=None, # Tokens a text; None: as in training
 ) -> pd.DataFrame: # Rows teacher, leaf, ratio; `.attrs['machine']` says where
-    "Documents and queries a second, and the milliseconds of a single query (median, 95th percentile), of teacher and leaf, interleaved, each with its prompts"
-    leaf = load_leaf(leaf); t = teacher_of(leaf, teacher, max_length); length = max_length or leaf.info.get('max_length')
+    "Documents and queries a second, and the milliseconds of a single query (median, 95th percentile), of teacher and leaf, interleaved, each with its prompts and by the route of the side. Raises `ValueError` for a teacher that is no model, or a max_length of 0"
+    leaf = load_leaf(leaf); length = _tokens(leaf, max_length); t = teacher_of(leaf, teacher, max_length)
     if t.model is None: raise ValueError(f"The teacher {t.name!r} is no model that runs here: its speed is that of a service.")
     models,p = dict(teacher=t.model, leaf=leaf.model),leaf.info.get('prompts')
     said = lambda r: dict(teacher=as_prompts(p, t.prompts)[r]['teacher'], leaf=as_prompts(p, own_prompts(leaf.model))[r]['student'])
-    docs,queries = (speed(models, ts[:n], length, 3, said(r)) for ts,r in ((task.documents, 'document'), (task.queries, 'query')))
-    one = latency(models, task.queries[:min(n, 100)], length, said('query'))
+    docs,queries = (speed(models, ts[:n], length, 3, said(r), r) for ts,r in ((task.documents, 'document'), (task.queries, 'query')))
+    one = latency(models, task.queries[:min(n, 100)], length, said('query'), 'query')
     d = pd.DataFrame({k: dict(documents_per_second=docs[k], queries_per_second=queries[k], p50_ms=one.p50[k], p95_ms=one.p95[k])
         for k in models}).T
     d.loc['ratio'] = [*(d.loc['leaf']/d.loc['teacher'])[:2], *(d.loc['teacher']/d.loc['leaf'])[2:]]

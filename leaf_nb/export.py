@@ -159,22 +159,25 @@ def _last_norm(body):
 def fold_head(
     model:SentenceTransformer, # With Dense modules behind its pooling
 ) -> SentenceTransformer: # A copy that gives the same vectors
-    "The head moved into the transformer's last normalisation. Raises `ValueError` if it is not diagonal, so that no folder without a Dense could hold it"
-    source,model = model,copy.deepcopy(model).float(); heads = [m for m in model if isinstance(m, Dense)]
+    "The head moved into the transformer's last normalisation. Raises `ValueError` that says why, if it cannot: an activation, a pooling, no such normalisation, no diagonal, an offset"
+    source,model = model,copy.deepcopy(model); heads = [m for m in model if isinstance(m, Dense)]
     if not heads: return model
+    model.float(); norm,modes = _last_norm(getattr(model[0], 'auto_model', model[0])),[m.pooling_mode for m in model if isinstance(m, Pooling)]
+    bent = [type(h.activation_function).__name__ for h in heads if not isinstance(h.activation_function, nn.Identity)]
     w,b = torch.eye(heads[0].linear.in_features),torch.zeros(heads[0].linear.in_features)
     for h in heads: w,b = h.linear(w)-(0 if h.linear.bias is None else h.linear.bias),h.linear(b[None])[0]
-    norm,linear = _last_norm(model[0].auto_model),all(isinstance(h.activation_function, nn.Identity) for h in heads)
-    pools = [m for m in model if isinstance(m, Pooling)]
-    one = len(pools)==1 and pools[0].pooling_mode in ('mean','cls','lasttoken')
-    if not linear or not one or norm is None or w.shape[0]!=w.shape[1] or not torch.equal(w,
-        torch.diag(w.diagonal())) or (getattr(norm, 'bias', None) is None and b.any()):
-        raise ValueError(f"The head of {w.shape[0]} x {w.shape[1]} is no diagonal, and no transformer ends in more: this leaf needs a "
-            f"server that knows Dense, or to_onnx(leaf, ...), whose graph holds the head.")
+    cannot = ((bent, f"has the activation {', '.join(bent)}, wanted none"),
+        (len(modes)!=1 or modes[0] not in ('mean','cls','lasttoken'), f"stands behind the pooling {modes}, wanted mean, cls or lasttoken"),
+        (norm is None, 'stands behind a transformer without a last normalisation'),
+        (not torch.equal(w, torch.diag(w.diagonal())), f"of {w.shape[0]} x {w.shape[1]} is no diagonal, and no transformer ends in more"),
+        (getattr(norm, 'bias', None) is None and b.any(), f"has an offset, and {type(norm).__name__} has no bias that could take it up"))
+    if why := next((s for is_so,s in cannot if is_so), None):
+        raise ValueError(f"The head {why}: this leaf needs a server that knows Dense, or to_onnx(leaf, ...), whose graph holds the head.")
     with torch.no_grad():
         norm.weight.mul_(w.diagonal())
         if getattr(norm, 'bias', None) is not None: norm.bias.mul_(w.diagonal()).add_(b)
     folded = _with_prompts([m for m in model if not isinstance(m, Dense)], dict(model.prompts or {}), model)
+    folded.default_prompt_name = source.default_prompt_name # also a document's, of an adapter that knows no queries
     _same(encode(folded, PROBES[:4]), encode(source, PROBES[:4]), 1e-5, 'The folded model'); return folded
 
 # %% ../nbs/12_export.ipynb #c462d326
@@ -211,13 +214,14 @@ def for_servers(
     leaf = load_leaf(leaf, 'cpu'); model = leaf.model if isinstance(leaf.model[0], Router) else query_encoder(leaf)
     if n := model.truncate_dim:
         raise ValueError(f"truncate_dim={n}: servers do not read it. A graph holds it: to_onnx(leaf, out, dim={n}).")
+    names = lambda: [type(m).__name__ for m in model]
+    if strange := [k for k in names() if k not in _OLD]:
+        raise ValueError(f"Saw {', '.join(names())}, wanted {', '.join(_OLD)}: servers know no {strange[0]}. Take a Router apart with "
+            f"take_apart(model); a static leaf needs Lookup or to_onnx.")
+    want = model.encode(PROBES, convert_to_numpy=True) # before folding, with the prompt that is there by default
     try: model = fold_head(model)
     except ValueError: pass # it stays a Dense
-    kinds = [type(m).__name__ for m in model]
-    if strange := [k for k in kinds if k not in _OLD]:
-        raise ValueError(f"Saw {', '.join(kinds)}, wanted {', '.join(_OLD)}: servers know no {strange[0]}. Take a Router apart with "
-            f"take_apart(model); a static leaf needs Lookup or to_onnx.")
-    want = model.encode(PROBES, convert_to_numpy=True)
+    kinds = names()
     with staged(out) as new:
         model.save(str(new), create_model_card=False); f = new/'modules.json'; mods = json.loads(f.read_text())
         f.write_text(json.dumps([m | dict(type=_OLD[k]) for m,k in zip(mods, kinds)], indent=2))

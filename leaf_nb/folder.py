@@ -52,17 +52,17 @@ def load_checkpoint(
     device:str='cpu', # Where the student goes
 ) -> tuple|None: # (student, optimizer tensors, state), or None
     "The last checkpoint of a run that can be read; raises what the last one raised if none can"
-    *older,last = [None, *checkpoints(run)]
-    if last is None: return
-    try:
-        state = json.loads((last/'state.json').read_text())
-        return SentenceTransformer(str(last), device=device), load_file(last/'optimizer.safetensors'), state
-    except (MemoryError, torch.OutOfMemoryError): raise # nothing is wrong with the file
-    except Exception as e: # whatever a file that a disk has lost raises
-        if older[-1] is None: raise
-        warnings.warn(f"{last} cannot be read ({type(e).__name__}: {str(e)[:100]}). It is put aside, and the one before it taken.")
-        with suppress(OSError): last.rename(last.with_suffix('.unread')) # another process may have done so
-        return load_checkpoint(run, device)
+    found = checkpoints(run)
+    for last in reversed(found):
+        try:
+            state = json.loads((last/'state.json').read_text())
+            return SentenceTransformer(str(last), device=device), load_file(last/'optimizer.safetensors'), state
+        except (MemoryError, torch.OutOfMemoryError): raise # nothing is wrong with the file
+        except Exception as e: # whatever a file that a disk has lost raises
+            if last==found[0]: raise
+            warnings.warn(f"{last} cannot be read ({type(e).__name__}: {str(e)[:100]}). It is put aside, and the one before it taken.")
+            if last.exists(): shutil.rmtree(last.with_suffix('.unread'), ignore_errors=True) # of an earlier life
+            with suppress(OSError): last.rename(last.with_suffix('.unread')) # another process may have done so
 
 # %% ../nbs/07c_folder.ipynb #0f4dfa5e
 def load_optimizers(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastcore.basics import patch
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from sentence_transformers.util.quantization import quantize_embeddings
-from .evaluate import Sides, check_aligned, embedder, modes, sides, teacher_of
+from .evaluate import Sides, _tokens, check_aligned, embedder, modes, sides, teacher_of
 from .folder import load_leaf
 from .metrics import ndcg, normalize
 from .tasks import Task, ranking, retrieval_task
@@ -37,7 +37,8 @@ def codes(
         raise ValueError("int8 needs ranges=, once for queries and documents: int8_range(teacher document vectors), or a fixed number as "
             "0.3.")
     if precision=='binary' and vectors.shape[1]%8:
-        raise ValueError(f"binary packs eight dimensions into a byte, saw {vectors.shape[1]}. Truncate to {vectors.shape[1]//8*8}.")
+        raise ValueError(f"binary packs eight dimensions into a byte, saw {(w := vectors.shape[1])}. "
+            f"{f'Truncate to {w//8*8}' if w>8 else 'Take at least 8, or int8'}.")
     ends = np.repeat([[-ranges],[ranges]], vectors.shape[1], 1) if precision=='int8' else None
     return quantize_embeddings(np.asarray(vectors, np.float32), 'ubinary' if precision=='binary' else precision, ranges=ends)
 
@@ -72,10 +73,13 @@ def cell(
     k:int=10, # Depth of nDCG
     unit:bool=True, # Bring vectors to length one; False: by inner product, int8 calibrated on `documents`, and queries apart
 ) -> np.ndarray: # [n_q] nDCG@k
-    "Retrieval with `dim` dimensions in `precision`"
+    "Retrieval with `dim` dimensions in `precision`. Raises as `codes` does, and `ValueError` for int8 with neither `ranges` nor `calibration`"
     cut = lambda x: normalize(x[:,:dim]) if unit else x[:,:dim]
     q,d,kind,ends = cut(queries),cut(documents),precision.split(',')[0],(None,None)
     if kind=='int8':
+        if unit and not ranges and calibration is None:
+            raise ValueError("int8 needs a range, once for queries and documents: calibration=teacher document vectors, or a fixed number as "
+                "ranges=0.3.")
         r = ranges or int8_range(cut(calibration) if unit else d); ends = (r if unit else int8_range(q), r) # a scale of queries ranks alike
     a,b = (comparable(codes(x, kind, r)) for x,r in zip((q, d), ends))
     found = ranking(task, a, b, k*rescore if 'rescored' in precision else k)
@@ -158,7 +162,8 @@ def grid(
     dims = sorted({*dims, full}, reverse=True)
     packs = lambda d,p: d%8==0 or 'binary' not in p
     if bad := [d for d in dims if d!=full and not all(packs(d, p) for p in precisions)]:
-        raise ValueError(f"dims: saw {bad[0]}, and binary packs eight into a byte. Take {bad[0]//8*8}, or leave binary out of precisions=.")
+        raise ValueError(f"dims: saw {bad[0]}, and binary packs eight into a byte. Take "
+            f"{bad[0]//8*8 or 'at least 8'}, or leave binary out of precisions=.")
     teacher,leaf = (Sides(*(np.asarray(x, np.float32) for x in (s.queries, s.documents))) for s in (teacher, leaf)) # read once
     return Inheritance(task.name, {(m,d,p): cell(q.queries, x.documents, task, d, p, ranges, teacher.documents, rescore, unit=unit)
         for p in dict.fromkeys(('float32',*precisions)) for d in dims if packs(d, p) for m,(q,x) in modes(teacher, leaf).items()})
@@ -176,10 +181,9 @@ def inheritance(
     max_length:int|None=None, # Tokens a text; None: as in training
     progress:bool=True, # Show bars
 ) -> Inheritance: # `.table`, `.plot()`, `.parallel()`
-    "Dimension by precision, for teacher and leaf, one encoding pass each. Raises `ValueError` as `grid` does, or for a task without queries and documents"
+    "Dimension by precision, for teacher and leaf, one encoding pass each. Raises `ValueError` as `grid` does, for a task without queries and documents, or for a max_length of 0"
     task = retrieval_task(task)
-    leaf = load_leaf(leaf); t = teacher_of(leaf, teacher, max_length); p = leaf.info.get('prompts')
-    full,small = embedder(t, p, cache=cache, progress=progress), embedder(leaf.model, p, max_length or leaf.info.get('max_length'),
-        progress=progress)
+    leaf = load_leaf(leaf); length,p = _tokens(leaf, max_length),leaf.info.get('prompts'); t = teacher_of(leaf, teacher, max_length)
+    full,small = embedder(t, p, cache=cache, progress=progress), embedder(leaf.model, p, length, progress=progress)
     l,t = sides(task, small),sides(task, full); check_aligned(l.queries, t.queries)
     return grid(task, t, l, dims, precisions, ranges, rescore, leaf.model.similarity_fn_name!='dot')

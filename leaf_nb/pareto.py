@@ -89,7 +89,8 @@ def pareto(
     models = {k: l.model for k,l in leaves.items()} | (dict(teacher=teacher.model) if teacher.model else {})
     said = {k: (l.model.prompts or {}).get('query') or '' for k,l in leaves.items()} | dict(
         teacher=as_prompts(prompts, teacher.prompts)['query']['teacher'])
-    rate,one = speed(models, task.queries[:n_speed], prompts=said),latency(models, task.queries[:100], prompts=said); rows = {}
+    rate = speed(models, task.queries[:n_speed], prompts=said, role='query')
+    one,rows = latency(models, task.queries[:100], prompts=said, role='query'),{}
     for name,m in [*models.items(), *([] if teacher.model else [('teacher',None)])]:
         q = t.queries if name=='teacher' else embedder(m, leaves[name].info.get('prompts'))(task.queries, 'query')
         own = quality(task, q, t.documents); r = paired_bootstrap(own, base, seed=seed)

@@ -88,7 +88,7 @@ class Cost:
     ):
         self.recipe,self.rates,self.t = recipe,rates,sized(recipe.teacher); self.s = sized(recipe.student, self.t)
         self.dim,self.load,self.limit = self.t.dim or self.t.width or 1024, 4e6*self.t.parameters, recipe.distill['max_length'] or 512
-        self.lower = {} # stage -> address of what needs its memory
+        self.lower = {} # stage -> address of what needs its memory, and the value there
 
     def hours(self, tokens, net, kind, times=1):
         "Of `tokens` through a model; not a number where nothing is known of it"
@@ -113,8 +113,9 @@ def _at_once(d): bs = texts_a_step(d); return min(d.get('micro_bs') or bs, bs)
 def distill(self:Cost):
     d = self.recipe.distill; n,tokens,_ = _count([*self.recipe.texts.values()], self.limit)
     if 'static' in self.s.name:
-        entries = 30_000+d.get('n_units', 0); self.lower['distill'] = 'distill.n_units' if d.get('n_units') else None
+        entries = 30_000+d.get('n_units', 0); self.lower['distill'] = ('distill.n_units', d['n_units']) if d.get('n_units') else None
         return _row(n, tokens, 4*tokens+16*entries*self.dim, self.load+56*entries*self.dim)
+    self.lower['distill'] = 'distill.micro_bs',_at_once(d)
     times = _nan if d.get('minutes') else d['steps']*texts_a_step(d)/max(n, 1) if d.get('steps') else d.get('epochs', 1)
     return _row(n*times, tokens*times, 4*tokens+36e6*self.s.parameters, self.held(_at_once(d), self.limit),
         d['minutes']/60 if d.get('minutes') else self.hours(tokens*times, self.s, 'train', 3))
@@ -123,7 +124,7 @@ def distill(self:Cost):
 @patch
 def long(self:Cost):
     l = self.recipe.long; n = 2*sum(l['data'][k].n for k in ('facts','articles')); mean = min(1.3*l['words'], l['max_length'])/2
-    seen = l['steps']*l['bs']
+    seen = l['steps']*l['bs']; self.lower['long'] = 'long.micro_bs',_at_once(l)
     return _row(seen, seen*mean, n*(2*self.dim+9*mean)+36e6*self.s.parameters, self.held(_at_once(l), l['max_length']),
         self.hours(n*mean, self.t, 'embed')+self.hours(seen*mean, self.s, 'train', 3))
 
@@ -135,7 +136,7 @@ def adapter(self:Cost, task):
     parts = {k: a | (a.get('settings') or {}).get(k, {}) for k in cols}
     mean,seen = tokens/max(n, 1),a['steps']*a['bs']*max(cols.values())
     most = {k: self.held(p['bs']*cols[k], p['max_length']) for k,p in parts.items()}; k = max(most, key=most.get)
-    self.lower[task] = f"adapters.{task}.{f'settings.{k}.' if 'bs' in (a.get('settings') or {}).get(k, {}) else ''}bs"
+    self.lower[task] = f"adapters.{task}.{f'settings.{k}.' if 'bs' in (a.get('settings') or {}).get(k, {}) else ''}bs",parts[k]['bs']
     return _row(seen, seen*mean, 2*n*self.dim*asks+36e6, most[k],
         self.hours(tokens*asks, self.t, 'embed')+self.hours(seen*mean, self.s, 'train', 2))
 
@@ -143,7 +144,7 @@ def adapter(self:Cost, task):
 def plan(
     recipe:Recipe, # With its files given
     rates:dict|None=None, # From `measure_rates`; None: no hours
-) -> pd.DataFrame: # Rows by stage: texts, tokens, disk, memory (bytes), hours; `.attrs`: device, and lower, the addresses for `check_plan`
+) -> pd.DataFrame: # Rows by stage: texts, tokens, disk, memory (bytes), hours; `.attrs`: device, and lower, addresses and values for `check_plan`
     "What each stage reads, writes, holds and takes: an estimate. Hours are missing for a model of which only the name is known, for a lookup table, and for evaluation, whose disk is not counted either"
     c = Cost(recipe, rates); rows = dict(texts=c.texts(), embed=c.embed(), distill=c.distill())
     if recipe.long: rows['long'] = c.long()
@@ -180,8 +181,9 @@ def check_plan(
     free = free or (torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available)
     k,need = table.memory.idxmax(),table.memory.max()
     if need<=free: return
-    at = table.attrs['lower'].get(k, None if k in ('texts','embed','evaluate','card') else f'{k}.micro_bs')
+    at,now = table.attrs['lower'].get(k) or (None,0)
     what = ('Choose a smaller teacher' if at is None else f'Leave out words and phrases: --set {at}=0' if at.endswith('n_units')
-        else f'Lower what goes through at once: --set {at}=8')
+        else f'Lower what goes through at once: --set {at}=8' if now>8
+        else f"Of {now} texts at once: choose a smaller student or teacher, or a lower {at.rpartition('.')[0]}.max_length")
     raise MemoryError(f"The stage {k!r} needs about {need/2**30:.1f} GiB of memory, {free/2**30:.1f} are free. {what}; or take a larger "
         "machine.")

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['UNKNOWN', 'CHECKED', 'WORDS', 'LEAF_TEXTS', 'LEAF_OPEN', 'BEIR', 'MINILM_L6', 'ARCTIC', 'LEAF_IR', 'LEAF_MT',
            'JINA_TEXTS', 'JINA_LONG', 'JINA_TASKS', 'JINA_OPEN', 'JINA_SMALL', 'JINA_NANO', 'STATIC', 'MY_DOMAIN',
-           'RECIPES', 'LISTED', 'Source', 'Net', 'Recipe', 'get_recipe', 'recipe_table', 'build_recipe', 'change',
-           'texts_a_step', 'ColumnsError', 'columns_in', 'with_file', 'given', 'tiny', 'source_at', 'as_recipe']
+           'RECIPES', 'LISTED', 'Source', 'Net', 'bare', 'Recipe', 'get_recipe', 'recipe_table', 'build_recipe',
+           'change', 'texts_a_step', 'ColumnsError', 'columns_in', 'with_file', 'given', 'tiny', 'source_at',
+           'as_recipe']
 
 # %% ../nbs/13_recipes.ipynb #f4d76f94
-import inspect, json, re
+import inspect, json, math, re
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -56,6 +57,13 @@ class Net:
 # %% ../nbs/13_recipes.ipynb #ee4aaa5d
 WORDS = ('about','facts','open_points','checked') # What a recipe says about itself
 
+def bare(
+    settings:dict, # `Recipe.settings`
+) -> dict: # What decides whether two are one version
+    "Settings without what their sources say about themselves: licence and note"
+    of = lambda d: {k: v for k,v in d.items() if k not in ('licence','note')} if 'hub' in d else d
+    return json.loads(json.dumps(settings), object_hook=of)
+
 @dataclass(frozen=True)
 class Recipe:
     "All that a run depends on"
@@ -83,7 +91,7 @@ class Recipe:
     @property
     def digest(self):
         "What tells this version from any other"
-        return checksum(json.dumps(self.settings, sort_keys=True).encode())[:12]
+        return checksum(json.dumps(bare(self.settings), sort_keys=True).encode())[:12]
 
     @property
     def sources(self):
@@ -264,12 +272,13 @@ def _paths(d, at=''):
         if isinstance(v, dict): yield from _paths(v, f'{at}{k}.')
 
 # %% ../nbs/13_recipes.ipynb #4ba1c942
-_TYPES = {**Net.__annotations__, **Source.__annotations__, **{k: p.annotation for k,p in inspect.signature(distill).parameters.items()}, 'steps': int}
+_TYPES = {**Net.__annotations__, **Source.__annotations__, **{k: p.annotation for k,p in inspect.signature(distill).parameters.items()}, 'steps': int|None}
 def _checked(key, was, v):
-    "`v`, a whole number without its point; raises `ValueError` where a number is wanted and something else seen"
+    "`v`, a whole number without its point; raises `ValueError` where a number or a text is wanted and something else seen"
     last = key.rpartition('.')[2]; a = _TYPES.get(last, type(was)); kinds = {*(get_args(a) or [a])}; whole = last in _TYPES and float not in kinds
-    if v is None or str in kinds or not kinds & {int,float}: return v
-    if isinstance(v, bool) or not isinstance(v, (int,float)) or whole and v!=int(v) or last=='n' and v<1:
+    if kinds=={str} and not isinstance(v, str): raise ValueError(f"set: {key}: saw {v!r}, wanted a text.")
+    if v is None and (last not in _TYPES or type(None) in kinds) or str in kinds or not kinds & {int,float}: return v
+    if isinstance(v, bool) or not isinstance(v, (int,float)) or not math.isfinite(v) or whole and v!=int(v) or last=='n' and v<1:
         left = f" To leave a source out: {key.removesuffix('.n')}=null" if last=='n' else ''
         raise ValueError(f"set: {key}: saw {v!r}, wanted a {'whole ' if whole else ''}number{' above 0' if last=='n' else ''}.{left}")
     return int(v) if whole else v # 1e6
@@ -277,13 +286,14 @@ def _checked(key, was, v):
 # %% ../nbs/13_recipes.ipynb #3da984df
 _LENGTHS = ('steps','epochs','minutes') # Of `distill`: one of them
 _OURS = ('teacher','student','texts','out','cache','prompts','device','progress','overwrite','resume') # of `distill`, said elsewhere
+_NONE = ('long','prompts','settings') # Of the mappings, those that may be left out whole
 
 # %% ../nbs/13_recipes.ipynb #cce50ad6
 def change(
     recipe:Recipe, # Not changed
     changes:dict, # address -> value: `{'distill.bs': 16, 'texts.fineweb.n': 1000}`
 ) -> Recipe:
-    "The recipe with other values. Raises `ValueError` for an address that is not there, with the nearest"
+    "The recipe with other values. Raises `ValueError` for an address that is not there, with the nearest, or that ends above a value"
     d = asdict(recipe); args = {'steps', *inspect.signature(distill).parameters}-{*_OURS}
     for key,v in changes.items():
         *path,last = key.split('.'); at = d
@@ -297,6 +307,10 @@ def change(
             at.pop(last, None)
             if path==['texts'] and not at: raise ValueError(f"set: {key}=null leaves no text, wanted at least one source.")
             continue
+        if (isinstance(at.get(last), dict) and path!=['prompts'] or key in ('long','prompts')) and not (v is None and last in _NONE):
+            below = [*_paths(at.get(last) or dict.fromkeys(roles if key=='prompts' else ()), f'{key}.')][:3]
+            opt = f', or --{key} {v}' if key in ('teacher','student') else ''
+            raise ValueError(f"set: {key}: saw {v!r}, wanted an address below it{', such as '+', '.join(below) if below else ''}{opt}.")
         v = _checked(key, at.get(last), v)
         if path==['distill'] and last in _LENGTHS and v is not None: [at.pop(k, None) for k in _LENGTHS]
         if isinstance(at.get(last), tuple):
@@ -411,5 +425,5 @@ def as_recipe(
     if student: # a backbone pools as the recipe's does; a part of the teacher, or a table, as it is
         other['student'] = Net(student, pooling='mean' if student.startswith(('prune','static')) else r.student.pooling)
     r = change(replace(r, **other), changes or {})
-    counts = {n: r.sources[n].n for n in (source_at(k) for k in changes or {} if k.endswith('.n'))} # a file is taken whole otherwise
+    counts = {n: r.sources[n].n for n in (source_at(k) for k in changes or {} if k.endswith('.n')) if n in r.sources} # a file is taken whole otherwise
     return given(r, files or {}, None if scale=='tiny' else counts)

@@ -31,7 +31,7 @@ from .export import asymmetric, save_whole
 from .folder import load_leaf
 from .long_texts import long_documents
 from .queries import queries_from, spans
-from .recipes import LISTED, ColumnsError, Net, Recipe, Source, build_recipe, columns_in, source_at, texts_a_step
+from .recipes import LISTED, ColumnsError, Net, Recipe, Source, bare, build_recipe, columns_in, source_at, texts_a_step
 from .scale import launched_part, merge, merge_finished
 from .losses import get_loss
 from .solve import check_head, parse_student
@@ -321,22 +321,22 @@ def stages_of(
     return [s for s in STAGES if s not in ('long','adapters') or getattr(recipe, s)]
 
 # %% ../nbs/13c_run.ipynb #25a5f117
-_MADE = dict(teacher='vectors', prompts='vectors', student='leaf', distill='leaf', long='long', adapters='model', dims='model',
+_MADE = dict(texts='vectors', teacher='vectors', prompts='vectors', student='leaf', distill='leaf', long='long', adapters='model', dims='model',
     theta='model') # what follows first from a setting
+_ORDER = ('vectors','leaf','long','model') # each follows from those before it
 
 def fixed(
     address:str, # Of a setting, as `distill.lr`
     out:Path, # Folder of a run
     finished:list, # Its stages
 ) -> bool: # Does something in `out` follow from it already?
-    "What may no longer change in a run: data once they are written, other settings once vectors, leaf or model were begun with them"
+    "What may no longer change in a run: data once they are written, other settings once vectors, leaf or model were begun with them, or with what followed from them"
     first,*rest = address.split('.')
     if first=='tasks' or rest[-1:]==['micro_bs']: return False
-    if first=='texts' or 'data' in rest:
-        return 'texts' in finished or (out/'texts'/f'{source_at(address)}.arrow').exists()
+    if (first=='texts' or 'data' in rest) and ('texts' in finished or (out/'texts'/f'{source_at(address)}.arrow').exists()): return True
     if first=='adapters' and rest: return (out/'model'/'adapters'/rest[0]/'adapter.json').exists() # each by itself
     if rest==['max_length'] and first=='distill': first = 'teacher'
-    return first not in _MADE or (out/_MADE[first]).exists()
+    return first not in _MADE or any((out/x).exists() for x in _ORDER[_ORDER.index(_MADE[first]):])
 
 # %% ../nbs/13c_run.ipynb #e8c51372
 _RESULT = dict(texts='texts', embed='vectors/manifest.json', distill='leaf/modules.json', long='long/modules.json', adapters='model/adapters')
@@ -350,7 +350,8 @@ def still_there(
     last = final_folder(recipe, out).name; files = _RESULT | dict(evaluate=f'{last}/results.json', card=f'{last}/README.md')
     there = {s: (out/files[s]).exists() for s in finished}; model = [i for i,s in enumerate(finished) if s in ('distill','long','adapters') and there[s]]
     gone = [i for i,s in enumerate(finished) if not there[s] and not (model and i<model[-1])]
-    return finished[:gone[0]] if gone else finished
+    left = finished[:gone[0]] if gone else finished; asks = {*stages_of(recipe)}-{'card', *(() if 'made' in recipe.tasks else ('evaluate',))}
+    return left if there.get('texts', True) or asks<={*left} else [s for s in left if s!='texts'] # one to come reads them
 
 # %% ../nbs/13c_run.ipynb #9438f7be
 def recipe_in(
@@ -368,20 +369,21 @@ def open_recipe(
     resume:bool=False, # There has to be something to continue
     overwrite:bool=False, # Start anew
 ) -> dict: # Contents of its `recipe.json`
-    "Claim a folder for a recipe; what has not been used yet may have changed, and other tasks are judged anew. Raises `ValueError` if it holds something else or another version, `FileNotFoundError` for nothing to resume"
+    "Claim a folder for a recipe; what has not been used yet may have changed, other tasks are judged anew, and another licence makes another card. Raises `ValueError` if it holds something else or another version, `FileNotFoundError` for nothing to resume"
     f = out/'recipe.json'; new = dict(name=recipe.name, digest=recipe.digest, finished=[], seconds={}, recipe=recipe.settings)
     if f.exists() and overwrite: clear(out, f.name)
     if f.exists():
         old = json.loads(f.read_text())
-        if d := [x for x in differences(old['recipe'], new['recipe']) if fixed(x.partition(': ')[0], out, old['finished'])]:
+        if d := [x for x in differences(bare(old['recipe']), bare(new['recipe'])) if fixed(x.partition(': ')[0], out, old['finished'])]:
             more = f'; and {len(d)-3} more' if len(d)>3 else ''
             raise ValueError(f"{out} holds a run of another version of {old['name']}. {'; '.join(d[:3])}{more}. Choose another folder. "
                 "(--overwrite deletes this one, texts, vectors and leaf, and starts anew.)")
-        again = () if old['recipe']['tasks']==new['recipe']['tasks'] else ('evaluate','card')
+        again = (('evaluate','card') if old['recipe']['tasks']!=new['recipe']['tasks']
+            else ('card',) if any('.licence: ' in x for x in differences(old['recipe'], new['recipe'])) else ())
         for task in {d.split('.')[1] for d in differences(old['recipe']['adapters'], new['recipe']['adapters'], 'adapters')}: # begun otherwise
             shutil.rmtree(out/'model'/'adapters'/f'.{task.partition(":")[0]}', ignore_errors=True)
-        return old | dict(digest=new['digest'], recipe=new['recipe'], finished=[s for s in still_there(recipe, out, old['finished'])
-            if s not in again])
+        return old | dict(digest=new['digest'], recipe=new['recipe'], finished=still_there(recipe, out,
+            [s for s in old['finished'] if s not in again]))
     if resume: recipe_in(out) # there is none
     if out.exists() and (other := sorted(p.name for p in out.iterdir() if not p.name.startswith('.'))):
         raise ValueError(f"{out} holds something else ({', '.join(other[:3])}), wanted a new folder or a run.")
@@ -426,7 +428,7 @@ def _stage(r, stage, state):
     if main and not r.part: write_atomic(r.out/'recipe.json', json.dumps(state, indent=1).encode())
     if main or stage in ('embed','distill','long'): getattr(r, f'do_{stage}')()
     if r.part: return
-    r.acc.wait_for_everyone(); state['finished'].append(stage); state['seconds'][stage] = time.perf_counter()-begun
+    r.acc.wait_for_everyone(); state['finished'] = sorted([*state['finished'], stage], key=STAGES.index); state['seconds'][stage] = time.perf_counter()-begun
     if main: write_atomic(r.out/'recipe.json', json.dumps(state, indent=1).encode())
 
 # %% ../nbs/13c_run.ipynb #28d7f0a2

@@ -13,8 +13,8 @@ from .store import Vectors, claim, differences, read_manifest, write_manifest
 
 # %% ../nbs/04_scale.ipynb #fdd69041
 def launched_part() -> tuple[int,int]: # `(i, n)`, `(0, 1)` outside of a launcher
-    "Which process of how many this is, as `torchrun`, `accelerate`, Slurm or MPI say"
-    for i,n in (('RANK','WORLD_SIZE'), ('SLURM_PROCID','SLURM_NTASKS'), ('OMPI_COMM_WORLD_RANK','OMPI_COMM_WORLD_SIZE')):
+    "Which process of how many this is, as `torchrun`, `accelerate`, MPI or Slurm's `srun` say"
+    for i,n in (('RANK','WORLD_SIZE'), ('OMPI_COMM_WORLD_RANK','OMPI_COMM_WORLD_SIZE'), ('SLURM_PROCID','SLURM_STEP_NUM_TASKS')):
         if i in os.environ and n in os.environ: return int(os.environ[i]),int(os.environ[n])
     return 0,1
 
@@ -101,7 +101,7 @@ def embed_on_ray(
     try: import ray
     except ImportError as e: raise ImportError('Ray is not installed. Type: pip install "leaf_nb[scale]"') from e
     if (Path(out)/'manifest.json').exists(): return embed(teacher, texts, out, **kwargs) # merged before
-    def one(row): embed(teacher, texts, out, part=(int(row['id']), n_parts), progress=False, **kwargs); return row
+    def one(row): embed(teacher, texts, out, part=(int(row['id']), n_parts), **{**kwargs, 'progress': False}); return row
     ray.data.range(n_parts, override_num_blocks=n_parts).map(one, concurrency=concurrency, num_cpus=num_cpus,
         num_gpus=num_gpus).materialize()
     return merge(out)

@@ -148,8 +148,8 @@ def check_width(
 ):
     "Raise `ValueError` unless the student ends as wide as its teacher"
     if (w := student.get_embedding_dimension())!=dim:
-        raise ValueError(f"The student ends {w} wide, the teacher's vectors are {dim}. Leave out its Dense, and a head of the right width "
-            "is added.")
+        raise ValueError(f"The student ends {w} wide, the teacher's vectors are {dim}. " + ("Leave out its Dense, and a head of the right "
+            "width is added." if any(isinstance(m, Dense) for m in student) else "Let a head be added: head='solved'."))
 
 def check_fit(
     leaf:SentenceTransformer, # A student with a head

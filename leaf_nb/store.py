@@ -9,7 +9,7 @@ __all__ = ['FORMAT', 'TABLE_ROWS', 'to_dtype', 'write_atomic', 'check_space', 's
            'card', 'push_to_hub']
 
 # %% ../nbs/02b_store.ipynb #6fd1eeb1
-import ctypes, hashlib, json, math, os, platform, shutil, sys, zlib
+import ctypes, errno, hashlib, json, math, os, platform, shutil, sys, zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -50,7 +50,7 @@ def write_atomic(
     path:Path, # Where the bytes shall be
     data, # Bytes-like
 ):
-    "Write `data` so that `path` holds all of it or what it held before; raises `OSError` with the bytes wanted and free if the disk is full"
+    "Write `data` so that `path` holds all of it or what it held before; raises `OSError`, with the bytes wanted and free if the disk is full"
     tmp = path.with_name('.'+path.name+'.tmp')
     try:
         with open(tmp, 'wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
@@ -58,8 +58,10 @@ def write_atomic(
     except FileNotFoundError: raise # its own message names the folder that is not there
     except OSError as e:
         tmp.unlink(missing_ok=True)
-        raise OSError(e.errno, f"{e.strerror}: wanted {len(data):,} bytes in {path.parent}, {shutil.disk_usage(path.parent).free:,} are "
-            "free. What is finished is kept; make room and run the same call again.") from e
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            say = f"wanted {len(data):,} bytes in {path.parent}, {shutil.disk_usage(path.parent).free:,} are free", 'make room'
+        else: say = f"{path} was not written", 'look at what is there, and who may write'
+        raise OSError(e.errno, f"{e.strerror}: {say[0]}. What is finished is kept; {say[1]} and run the same call again.") from e
 
 # %% ../nbs/02b_store.ipynb #6639c75d
 def check_space(
@@ -209,8 +211,10 @@ def open_store(
     path:Path, # Folder, there or not
     head:dict, # Format, teacher, dtype and key
 ) -> dict: # Its manifest
-    "The manifest at `path`, a new one if there is none; raises `ValueError` if the folder holds something else or was made otherwise"
+    "The manifest at `path`, a new one if there is none; raises `ValueError` if that is a file, holds something else or was made otherwise"
     if not (path/'manifest.json').exists():
+        home = next(p for p in (path, *path.absolute().parents) if p.exists())
+        if not home.is_dir(): raise ValueError(f"{home} is a file, wanted a folder for the vectors. Choose another one.")
         if path.exists() and (other := [p.name for p in path.iterdir() if not p.name.startswith(('.','part-'))]):
             what = f"type: repair(teacher, {str(path)!r})" if all(o.startswith('shard-') for o in other) else 'Choose another one.'
             raise ValueError(f"{path} holds something else ({', '.join(sorted(other)[:3])}), wanted a new folder or a cache. {what}")
@@ -279,10 +283,13 @@ class Vectors:
     def __reduce__(self): return Vectors, (self.path,)
 
     def __getitem__(self, i):
-        "Rows `i`: a number, a slice or an index array; always a copy"
+        "Rows `i`: a number, a slice, an index array or a mask; always a copy"
         if isinstance(i, slice): i = np.arange(*i.indices(len(self)))
         if not isinstance(i, np.ndarray) or i.dtype!=np.int64:
-            i = np.asarray(i); i = np.flatnonzero(i) if i.dtype==bool else i.astype(np.int64)
+            i = np.asarray(i); mask = i.dtype==bool
+            if mask and i.shape!=(len(self),) or i.size and i.dtype.kind not in 'biu':
+                raise IndexError(f"Saw rows of shape {i.shape} and type {i.dtype}, wanted whole numbers, or {len(self)} of True and False")
+            i = np.flatnonzero(i) if mask else i.astype(np.int64)
         if not i.ndim: return self[i[None]][0] # numpy would give a view, and the file may be unmapped before it is read
         try: return self._one[self._find(i) if self._table is None else self._table.take(i)]
         except IndexError: raise IndexError(f'Saw row {i[(i<-len(self))|(i>=len(self))][0]}, wanted 0 to {len(self)-1}') from None
@@ -438,8 +445,10 @@ def push_to_hub(
     license:str|None=None, # Identifier of a licence
     api:HfApi|None=None, # None: the hub, as you are logged in
 ):
-    "Verify a store and upload it with its card; raises `ValueError` for one that is not sound"
+    "Verify a store and upload it with its card; raises `ValueError` for one that is not sound, or not finished"
     if faults := verify(path): raise ValueError(f"{path}: {faults[0].file} is {faults[0].why}. Type: repair(teacher, {str(path)!r})")
+    if not read_manifest(path)['complete']:
+        raise ValueError(f"{path} is unfinished, wanted a store that has seen all of its texts. Type: embed(teacher, texts, {str(path)!r})")
     api,text = api or HfApi(),card(path, repo, source, license)
     api.create_repo(repo, repo_type='dataset', private=private, exist_ok=True)
     api.upload_folder(repo_id=repo, repo_type='dataset', folder_path=str(path), allow_patterns=['manifest.json','shard-*.arrow'])

@@ -36,7 +36,7 @@ def check_layers(
     n = len(getattr(*find_layers(model))); layers = [int(l) for l in layers]
     if not layers or layers!=sorted(set(layers)) or not 0<=layers[0]<=layers[-1]<n:
         raise ValueError(f"layers: saw {layers}, wanted some of 0 to {n-1}, rising, each once: the teacher has {n}. For example "
-            f"student='prune:0,{n-1}', or 'prune:{max(1,n//3)}'.")
+            f"student='prune:{max(1,n//3)}'" + (f", or 'prune:0,{n-1}'." if n>1 else '.'))
     return layers
 
 # %% ../nbs/06_student.ipynb #80038c4a

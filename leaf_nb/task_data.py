@@ -57,7 +57,8 @@ def check_signal(
 ):
     "Raise `ValueError` for labels of which none can be told from another, or scores that are all one"
     if 'label' in table and not len(labels_of(table)[3]):
-        seen = table.label.value_counts(); some = ', '.join(f'{k!r} in {n}' for k,n in seen.head(3).items())
+        seen = table.drop_duplicates(['text','label']).label.value_counts()
+        some = ', '.join(f'{k!r} in {n}' for k,n in seen.head(3).items())
         raise ValueError(f"{name}: one class only: saw the label {some} of {table.text.nunique()} texts, wanted at least one label that "
             "two texts carry and others do not. Give more rows, or rows of other classes.")
     if 'score' in table and table.score.nunique()<2:
@@ -67,14 +68,18 @@ def check_signal(
 # %% ../nbs/10b_task_data.ipynb #3779df7c
 def _negatives(d, name):
     "Lists of negatives as columns, in the order of their numbers"
-    many = lambda x: isinstance(x, (list,tuple,np.ndarray))
+    many,at = (lambda x: isinstance(x, (list,tuple,np.ndarray))),(lambda c: [int(i) for i in re.findall(r'\d+', c)])
     for c in [c for c in d if c.startswith('negative') and d[c].map(many).any()]:
         x = d[c].map(lambda x: list(x) if many(x) else [x]); n = x.map(len)
         if n.min()!=n.max() or not n.min():
             raise ValueError(f"{name}: {c} has {n.min()} to {n.max()} texts a row, wanted as many in each, and at least one. Leave out "
                 f"rows without any, then type: d[{c!r}] = d[{c!r}].str[:{max(1, n.min())}]")
-        d = d.drop(columns=c).assign(**{f'{c}_{i+1}' if n[0]>1 else c: x.str[i] for i in range(n[0])})
-    at = lambda c: [int(i) for i in re.findall(r'\d+', c)]
+        d,new = d.drop(columns=c),[f'{c}_{i+1}' for i in range(n[0])] if n[0]>1 else [c]
+        if there := [k for k in new if k in d]:
+            free = f"negative_{1+max([n[0], *(i for k in d for i in at(k))])}"
+            raise ValueError(f"{name}: the lists in {c} become {new[0]} to {new[-1]}, and there is a {there[0]} already; wanted each name "
+                f"once. Give it another number: d = d.rename(columns={{{there[0]!r}: {free!r}}})")
+        d = d.assign(**{k: x.str[i] for i,k in enumerate(new)})
     return d[[c for c in d if not c.startswith('negative')] + sorted([c for c in d if c.startswith('negative')], key=at)]
 
 # %% ../nbs/10b_task_data.ipynb #580fa567

@@ -195,7 +195,7 @@ def mteb_task(
 # %% ../nbs/08b_tasks.ipynb #14999431
 def labelled_tasks(
     test:pd.DataFrame, # Columns `text, label`
-    train:pd.DataFrame|None=None, # The same; None: half of `test`
+    train:pd.DataFrame|None=None, # The same; None: half of `test`, and every label that has one text
     name:str='labels', # What to call them
     seed:int=0, # Of the split
 ) -> list: # mteb's classification task, and its clustering task
@@ -205,11 +205,11 @@ def labelled_tasks(
         test = test.sample(frac=1, random_state=seed); first = test.groupby('label').cumcount()%2==0; train,test = test[first],test[~first]
     if (lost := sum(d.label.isna().sum() for d in (train, test))): raise ValueError(f"{name}: {lost} texts have no label, wanted one each.")
     if test.label.nunique()<2:
-        raise ValueError(f"{name}: saw {f'the label {str(test.label.iloc[0])!r} alone' if len(test) else 'no label'}, wanted at least two.")
+        raise ValueError(f"{name}: saw {f'the label {str(test.label.iloc[0])!r} alone' if len(test) else 'no label'}, wanted at least two"
+            f"{', with two texts or more each' if halves else ''}.")
     labels = sorted(set(map(str, train.label))); n = {l: i for i,l in enumerate(labels)}
     if bad := set(map(str, test.label))-set(labels):
-        raise ValueError(f"{name}: the label {sorted(bad)[0]!r} has no text to learn from. Wanted each "
-            f"{'at least twice' if halves else 'among the training texts'}.")
+        raise ValueError(f"{name}: the label {sorted(bad)[0]!r} has no text to learn from. Wanted each among the training texts.")
     ds = {k: Dataset.from_dict(dict(text=check_texts(d.text, f'{name}: {k}'), label=[n[str(l)] for l in d.label]))
         for k,d in (('train',train),('test',test))}
     groups = Dataset.from_dict(dict(sentences=ds['test']['text'], labels=ds['test']['label']))

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 import numpy as np, torch
 from accelerate.utils.memory import should_reduce_batch_size
+from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding, Transformer
 from tqdm.auto import tqdm
@@ -30,7 +31,9 @@ def check_vectors(
     texts:list[str]|None=None, # What they were made from, to be quoted in an error
 ) -> np.ndarray: # [n, dim], floating point; float16, float32 and float64 stay what they are
     "`vectors` as a 2-d array; raises `ValueError` for ragged, missing, non-finite or zero rows (named), or another width"
-    try: v = vectors.numpy(force=True) if isinstance(vectors, torch.Tensor) else np.asarray(vectors)
+    if isinstance(vectors, torch.Tensor): # numpy has no bfloat16
+        vectors = (vectors.float() if vectors.dtype==torch.bfloat16 else vectors).numpy(force=True)
+    try: v = np.asarray(vectors)
     except ValueError: v = None
     if v is None or v.ndim!=2 or v.dtype.kind not in 'fiu':
         saw = f'ragged rows of {sorted({np.size(r) for r in vectors})[:4]} numbers' if v is None else f'shape {v.shape} of {v.dtype}'
@@ -123,7 +126,8 @@ def token_ids(
     n = max_length or model.max_seq_length
     kw = dict(truncation=True, max_length=n, return_attention_mask=False, return_token_type_ids=False)
     tok = lambda ts: [np.array(i, np.int32) for i in model.tokenizer(ts, **kw)['input_ids']]
-    cut = [(t[:16*n].rsplit(None, 1) or [t])[0] if n and len(t)>16*n else t for t in texts]; ids = tok(cut)
+    far = 16*n if n and getattr(model.tokenizer, 'truncation_side', '')!='left' else float('inf') # one that keeps the end has to see all
+    cut = [(t[:far].rsplit(None, 1) or [t])[0] if len(t)>far else t for t in texts]; ids = tok(cut) if cut else []
     if short := [i for i,(c,t) in enumerate(zip(cut, texts)) if len(c)<len(t) and len(ids[i])<n]:
         for i,x in zip(short, tok([texts[i] for i in short])): ids[i] = x
     return ids
@@ -208,7 +212,8 @@ def encode_batches(
     precision:str|None=None, # 'float32', 'bfloat16' or 'float16', of the matrix products; None: `precision_of` the model
 ) -> np.ndarray: # float32 [n, dim]
     "Vectors of tokenised texts, longest batch first; a batch that runs out of memory is halved, `MemoryError` for a single text that does"
-    model,done,out,was_training = x.model,[],None,x.model.training; model.eval()
+    model,done,out,was_training = x.model,[],None,x.model.training
+    if not len(x): return np.empty((0, model.get_embedding_dimension() or 0), np.float32)
     def keep(): # few copies from a GPU, and little left on it
         nonlocal out
         if out is None: out = np.empty((len(x), done[0][1].shape[1]), np.float32)
@@ -217,23 +222,26 @@ def encode_batches(
     cast = dtype!=torch.float32 and bool(precision or model.device.type=='cuda')
     tokens = tokens or (32768 if model.device.type=='cuda' else 2048)
     todo = token_batches(x.lengths, tokens)
-    while todo:
-        b = todo.pop(0)
-        try:
-            with torch.autocast(model.device.type, dtype, enabled=cast): v = model(x.features(b))['sentence_embedding']
-        except RuntimeError as e:
-            if not should_reduce_batch_size(e): raise
-            if len(b)==1:
-                raise MemoryError(f"One text of {x.lengths[b[0]]} tokens does not fit into the memory of {model.device}. Lower "
-                    "max_length, or free memory.") from e
-            tokens = int(len(b)*x.lengths[b].max()//2); rest = np.concatenate([b, *todo])
-            todo = [rest[i] for i in token_batches(x.lengths[rest], tokens)]
-            continue
-        done.append((b, v[:,:model.truncate_dim].float()))
-        if len(done)==64: keep()
-        if tick: tick(len(b), sum(len(x.ids[i]) for i in b) if x.ids is not None else None)
-    if done or out is None: keep()
-    model.train(was_training); return out
+    model.eval()
+    try:
+        while todo:
+            b = todo.pop(0)
+            try:
+                with torch.autocast(model.device.type, dtype, enabled=cast): v = model(x.features(b))['sentence_embedding']
+            except RuntimeError as e:
+                if not should_reduce_batch_size(e): raise
+                if len(b)==1:
+                    raise MemoryError(f"One text of {x.lengths[b[0]]} tokens does not fit into the memory of {model.device}. Lower "
+                        "max_length, or free memory.") from e
+                tokens = int(len(b)*x.lengths[b].max()//2); rest = np.concatenate([b, *todo])
+                todo = [rest[i] for i in token_batches(x.lengths[rest], tokens)]
+                continue
+            done.append((b, v[:,:model.truncate_dim].float()))
+            if len(done)==64: keep()
+            if tick: tick(len(b), sum(len(x.ids[i]) for i in b) if x.ids is not None else None)
+        if done: keep()
+    finally: model.train(was_training)
+    return out
 
 # %% ../nbs/02_teacher.ipynb #48253b99
 def encode(
@@ -392,6 +400,9 @@ def from_endpoint(
 # %% ../nbs/02_teacher.ipynb #82fd8716
 def _column_of_vectors(ds):
     "The one column of vectors of a data set, as an array"
+    if not isinstance(ds, Dataset):
+        raise ValueError(f"teacher: saw {type(ds).__name__}, wanted a datasets.Dataset, whose rows have numbers. Of a stream, type: "
+            "Dataset.from_list(list(ds)); of several splits, name one: ds['train']")
     cols = [c for c,f in ds.features.items() if getattr(f, 'feature', None) is not None and 'float' in str(f.feature.dtype)]
     if len(cols)!=1:
         raise ValueError(f"teacher: saw a data set with {len(cols)} columns of vectors among {', '.join(ds.column_names)}, wanted one. "

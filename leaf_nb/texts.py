@@ -88,6 +88,9 @@ def _records(texts, columns):
         if missing := [c for c in columns if c not in cols]:
             raise ValueError(f"The data set has no column {missing[0]!r}; it has {', '.join(map(repr, cols))}. Name one with column=.")
         texts = texts.select_columns(columns)
+    elif isinstance(texts, Mapping): # its keys are no texts
+        raise ValueError(f"texts: saw a dict with the keys {', '.join(map(repr, list(texts)[:3]))}, wanted texts or records one after "
+            "another. Pass one of its values, all of them (list(texts.values())), or [texts] if it is one record.")
     return texts, 'texts'
 
 # %% ../nbs/01_texts.ipynb #bdbe0e03
@@ -175,11 +178,11 @@ def as_prompts(
     if bad := set(prompts)-set(roles): raise ValueError(f"prompts: saw the role {sorted(bad)[0]!r}, wanted some of {roles}")
     res = {}
     for r in roles:
-        p = prompts.get(r, default.get(r) or '')
-        if isinstance(p, str): p = dict.fromkeys(sides, p)
+        p = prompts.get(r); p = {} if p is None else dict.fromkeys(sides, p) if isinstance(p, str) else p
         if bad := set(p)-set(sides):
             raise ValueError(f"prompts[{r!r}]: saw the side {sorted(bad)[0]!r}, wanted some of {sides}, or one string for both")
-        res[r] = {'teacher': p.get('teacher', default.get(r) or ''), 'student': p.get('student', p.get('teacher', ''))}
+        said = {'teacher': default.get(r) or ''} | {s: t for s,t in p.items() if t is not None}
+        res[r] = {'teacher': said['teacher'], 'student': said.get('student', said['teacher'])}
     return res
 
 # %% ../nbs/01_texts.ipynb #72f284db
@@ -232,7 +235,9 @@ def package_files(
     if package=='stdlib': roots,skip = [Path(sysconfig.get_path('stdlib'))], {'site-packages','test','tests','idle_test','lib2to3'}
     else:
         spec = find_spec(package)
-        if spec is None: raise ValueError(f"No package {package!r} is installed here. Type: pip install {package}")
+        if spec is None:
+            raise ValueError(f"No package {package!r} is installed here. Type: pip install {dict(sklearn='scikit-learn').get(package, package)} "
+                "(or the package that provides it, if that has another name)")
         roots,skip = [Path(p) for p in spec.submodule_search_locations or []] or [Path(spec.origin)], {'tests'}
     return sorted(f for r in roots for f in ([r] if r.is_file() else r.rglob('*.py')) if not skip & set(f.relative_to(r.parent).parts))
 

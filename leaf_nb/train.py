@@ -80,11 +80,19 @@ def _length(asked, teacher, student):
     return min((n for n in (asked or teacher, student) if n and n<math.inf), default=None) # a table reads all
 
 # %% ../nbs/08_train.ipynb #7bdf4bbf
+def _plain(x): return isinstance(x, (str,int,float,bool))
+
 def _called(x):
-    "What tells a student or a loss that is no word from another"
+    "What tells a student or a loss that is no word from another, in any process"
     if isinstance(x, SentenceTransformer): return f"a SentenceTransformer ({', '.join(describe_modules(x))}), weights {hash_weights(x)}"
-    if callable(x): f = x if hasattr(x, '__qualname__') else type(x); return f'{f.__module__}.{f.__qualname__}'
-    return str(x)
+    if isinstance(x, partial):
+        return f"{_called(x.func)}({', '.join([*map(_called, x.args), *(f'{k}={_called(v)}' for k,v in x.keywords.items())])})"
+    if not callable(x): return str(x)
+    f = x if hasattr(x, '__qualname__') else type(x); name = f'{f.__module__}.{f.__qualname__}'
+    if name.endswith('<lambda>'):
+        c = x.__code__; name += f' {checksum(repr((c.co_code, c.co_names, [k for k in c.co_consts if _plain(k)])).encode())[:12]}'
+    said = {k: v for k,v in getattr(x, '__dict__', {}).items() if f is not x and k!='training' and k[0]!='_' and _plain(v)}
+    return f"{name}({', '.join(f'{k}={v!r}' for k,v in said.items())})" if said else name
 
 # %% ../nbs/08_train.ipynb #8b869483
 def _sides(prompts, teacher, lookup):
@@ -100,7 +108,11 @@ def _open(s, cache):
     val = np.random.default_rng(s['seed']).permutation(n)[:n_held(n, s['n_val'])]; free = np.ones(n, bool); free[val] = False
     sizes = s['n_texts'].values() if None not in s['n_texts'].values() else [len(store.rows(r)) for r in roles]
     ends = np.cumsum([0,*sizes])
-    return vectors, ds, val, [a+np.flatnonzero(free[a:b]) for a,b in zip(ends, ends[1:])]
+    sources = [a+np.flatnonzero(free[a:b]) for a,b in zip(ends, ends[1:])]
+    if not any(round(len(r)*(s['weights'] or {}).get(k, 1)) for k,r in zip(s['n_texts'], sources)):
+        raise ValueError(f"weights: saw {s['weights']}, which leave none of {n-len(val)} texts to learn from ({len(val)} are held out). Give "
+            "more texts, or a weight of 1.")
+    return vectors, ds, val, sources
 
 # %% ../nbs/08_train.ipynb #f68910bb
 def _own(s): return {r: p['student'] for r,p in s['prompts'].items()}
