@@ -1,5 +1,5 @@
 "Test each notebook and each file of tests/ in a process of its own; the last line is `N passed, N failed`"
-import os, signal, subprocess, sys, tempfile, time
+import multiprocessing, os, signal, sys, tempfile, time
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -10,42 +10,52 @@ from nbdev.config import get_config
 from nbdev.doclinks import nbglob
 
 live = set() # the processes now running, to be stopped with this one
+server = multiprocessing.get_context('forkserver')
+server.set_forkserver_preload(['nbdev.test','torch','transformers','sentence_transformers','datasets','accelerate','sklearn.linear_model',
+    'scipy.stats']) # what nearly every notebook imports, for some ten seconds each
 
 def kill(p):
     "End `p` and all that it started"
     with suppress(ProcessLookupError): os.killpg(p.pid, signal.SIGKILL)
 
-def run(cmd, limit, **env):
-    "Run `cmd` for at most `limit` seconds: its return code, and what it printed"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as tmp, tempfile.TemporaryFile('w+', errors='replace') as out:
-        # a file, not a pipe, which a forgotten child would keep open; a place of its own for what notebooks leave behind: gigabytes a run
-        p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, 'TMPDIR': tmp, **env})
-        live.add(p)
-        note = ''
-        try: p.wait(limit)
-        except subprocess.TimeoutExpired:
-            note = f'\nstopped after {limit}s'
-            os.killpg(p.pid, signal.SIGINT) # gently first: the traceback then names the cell
-            with suppress(subprocess.TimeoutExpired): p.wait(10)
-        kill(p)
-        p.wait()
-        live.discard(p)
-        out.seek(0)
-        return -1 if note else p.returncode, out.read()+note
+def become(out, tmp):
+    "Give this process a session, an output and a place for temporary files of its own"
+    os.setsid(); fd = os.open(out, os.O_WRONLY|os.O_CREAT|os.O_APPEND)
+    for to in (1, 2): os.dup2(fd, to)
+    os.environ['TMPDIR'],tempfile.tempdir = tmp,None
 
-def test_nb(f, flags, limit, **env):
+def notebook(f, flags, out, tmp):
+    "`nbdev_test`, where the imports are done already"
+    from nbdev.test import nbdev_test
+    become(out, tmp); nbdev_test(path=str(f), flags=flags, do_print=True)
+
+def command(cmd, out, tmp): become(out, tmp); os.execv(cmd[0], cmd)
+
+def run(target, args, limit):
+    "Call `target` in a process of its own, for at most `limit` seconds: its return code, and what it printed"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as tmp, tempfile.NamedTemporaryFile('r', errors='replace') as out:
+        # a file, not a pipe, which a forgotten child would keep open; a place of its own for what notebooks leave behind: gigabytes a run
+        p = server.Process(target=target, args=(*args, out.name, tmp)); p.start()
+        live.add(p); p.join(limit); note = ''
+        if p.exitcode is None:
+            note = f'\nstopped after {limit}s'
+            with suppress(ProcessLookupError): os.killpg(p.pid, signal.SIGINT) # gently first: the traceback then names the cell
+            p.join(10)
+        kill(p); p.join(); live.discard(p)
+        return -1 if note else p.exitcode, out.read()+note
+
+def test_nb(f, flags, limit):
     "`nbdev_test` on notebook `f`: passed, failed, skipped, what it printed"
-    rc,out = run([Path(sys.executable).with_name('nbdev_test'), '--path', f, '--flags', flags, '--do_print'], limit, **env)
+    rc,out = run(notebook, (f, flags), limit)
     ok = rc==0 and '- Completed' in out # without that line a cell ended the process ...
     skip = rc==0 and 'Starting' not in out # ... or the front matter or a `.notest` file hides the notebook
     return int(ok), int(not ok and not skip), int(skip), out
 
-def test_py(f, limit, **env):
+def test_py(f, limit):
     "pytest on `f`: passed, failed, skipped, what it printed"
     with tempfile.TemporaryDirectory() as d:
         xml = Path(d)/'junit.xml'
-        rc,out = run([sys.executable, '-m', 'pytest', '-q', '-rs', '-p', 'no:cacheprovider', f'--junitxml={xml}', f], limit, **env)
+        rc,out = run(command, ([sys.executable, '-m', 'pytest', '-q', '-rs', '-p', 'no:cacheprovider', f'--junitxml={xml}', str(f)],), limit)
         n = {'tests':0, 'failures':0, 'errors':0, 'skipped':0}
         if xml.exists(): n = {k: int(ET.parse(xml).find('testsuite').get(k)) for k in n}
     failed = n['failures']+n['errors'] or int(rc!=0) # a crash, the time limit and an empty file count as well
@@ -67,10 +77,10 @@ def main(
     "Test the notebooks, then tests/"
     cfg = get_config()
     files,total = find(path, cfg),[0,0,0]
-    env = {'OMP_NUM_THREADS': str(max(1, os.cpu_count()//n_workers)), 'PYTHONUNBUFFERED': '1'}
+    os.environ |= {'OMP_NUM_THREADS': str(max(1, os.cpu_count()//n_workers)), 'PYTHONUNBUFFERED': '1'}
     def test(f):
         start = time.time()
-        res = test_py(f, limit, **env) if f.suffix=='.py' else test_nb(f, flags, limit, **env)
+        res = test_py(f, limit) if f.suffix=='.py' else test_nb(f, flags, limit)
         return *res, time.time()-start
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) # a runner that gives up must not leave our children
     ex = ThreadPoolExecutor(n_workers)
