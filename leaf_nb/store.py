@@ -55,13 +55,11 @@ def write_atomic(
     try:
         with open(tmp, 'wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
         os.replace(tmp, path); _sync(path.parent)
-    except FileNotFoundError: raise # its own message names the folder that is not there
     except OSError as e:
         tmp.unlink(missing_ok=True)
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            say = f"wanted {len(data):,} bytes in {path.parent}, {shutil.disk_usage(path.parent).free:,} are free", 'make room'
-        else: say = f"{path} was not written", 'look at what is there, and who may write'
-        raise OSError(e.errno, f"{e.strerror}: {say[0]}. What is finished is kept; {say[1]} and run the same call again.") from e
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT): raise # it names the file
+        raise OSError(e.errno, f"{e.strerror}: wanted {len(data):,} bytes in {path.parent}, {shutil.disk_usage(path.parent).free:,} are "
+            "free. What is finished is kept; make room and run the same call again.") from e
 
 # %% ../nbs/02b_store.ipynb #6639c75d
 def check_space(

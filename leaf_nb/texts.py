@@ -236,8 +236,8 @@ def package_files(
     else:
         spec = find_spec(package)
         if spec is None:
-            raise ValueError(f"No package {package!r} is installed here. Type: pip install {dict(sklearn='scikit-learn').get(package, package)} "
-                "(or the package that provides it, if that has another name)")
+            raise ValueError(f"No package {package!r} is installed here. Install what provides it: pip install {package}, unless that has "
+                "another name, as scikit-learn for sklearn.")
         roots,skip = [Path(p) for p in spec.submodule_search_locations or []] or [Path(spec.origin)], {'tests'}
     return sorted(f for r in roots for f in ([r] if r.is_file() else r.rglob('*.py')) if not skip & set(f.relative_to(r.parent).parts))
 

@@ -100,6 +100,13 @@ def _sides(prompts, teacher, lookup):
     mute = lookup and not prompts # a mean cannot read a prompt
     return {r: dict(p, student='') if mute else p for r,p in as_prompts(prompts, teacher.prompts).items()}
 
+# %% ../nbs/08_train.ipynb #f68910bb
+def _own(s): return {r: p['student'] for r,p in s['prompts'].items()}
+
+def _weights(s): return [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None
+
+def _read(s, some): own = _own(s); return [own[r]+t for r,t in zip(some['role'], some['text'])]
+
 # %% ../nbs/08_train.ipynb #7219f0c3
 def _open(s, cache):
     "The store by role, its texts, the rows held out and those of each source: documents first, sources of a role one after another"
@@ -109,17 +116,10 @@ def _open(s, cache):
     sizes = s['n_texts'].values() if None not in s['n_texts'].values() else [len(store.rows(r)) for r in roles]
     ends = np.cumsum([0,*sizes])
     sources = [a+np.flatnonzero(free[a:b]) for a,b in zip(ends, ends[1:])]
-    if not any(round(len(r)*(s['weights'] or {}).get(k, 1)) for k,r in zip(s['n_texts'], sources)):
+    if not any(round(len(r)*w) for r,w in zip(sources, _weights(s) or [1]*len(sources))):
         raise ValueError(f"weights: saw {s['weights']}, which leave none of {n-len(val)} texts to learn from ({len(val)} are held out). Give "
             "more texts, or a weight of 1.")
     return vectors, ds, val, sources
-
-# %% ../nbs/08_train.ipynb #f68910bb
-def _own(s): return {r: p['student'] for r,p in s['prompts'].items()}
-
-def _weights(s): return [s['weights'].get(k, 1) for k in s['n_texts']] if s['weights'] else None
-
-def _read(s, some): own = _own(s); return [own[r]+t for r,t in zip(some['role'], some['text'])]
 
 # %% ../nbs/08_train.ipynb #651e0a32
 def _compare_as(teacher, leaf):

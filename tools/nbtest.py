@@ -11,8 +11,7 @@ from nbdev.doclinks import nbglob
 
 live = set() # the processes now running, to be stopped with this one
 server = multiprocessing.get_context('forkserver')
-server.set_forkserver_preload(['nbdev.test','torch','transformers','sentence_transformers','datasets','accelerate','sklearn.linear_model',
-    'scipy.stats']) # what nearly every notebook imports, for some ten seconds each
+common = ['nbdev.test','torch','transformers','sentence_transformers','datasets','accelerate','sklearn.linear_model','scipy.stats']
 
 def kill(p):
     "End `p` and all that it started"
@@ -20,8 +19,8 @@ def kill(p):
 
 def become(out, tmp):
     "Give this process a session, an output and a place for temporary files of its own"
-    os.setsid(); fd = os.open(out, os.O_WRONLY|os.O_CREAT|os.O_APPEND)
-    for to in (1, 2): os.dup2(fd, to)
+    os.setsid(); none,fd = os.open(os.devnull, os.O_RDONLY),os.open(out, os.O_WRONLY|os.O_APPEND)
+    for old,to in ((none, 0), (fd, 1), (fd, 2)): os.dup2(old, to)
     os.environ['TMPDIR'],tempfile.tempdir = tmp,None
 
 def notebook(f, flags, out, tmp):
@@ -77,6 +76,7 @@ def main(
     "Test the notebooks, then tests/"
     cfg = get_config()
     files,total = find(path, cfg),[0,0,0]
+    if any(f.suffix!='.py' for f in files): server.set_forkserver_preload(common) # once, and not by every notebook
     os.environ |= {'OMP_NUM_THREADS': str(max(1, os.cpu_count()//n_workers)), 'PYTHONUNBUFFERED': '1'}
     def test(f):
         start = time.time()
