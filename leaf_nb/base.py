@@ -11,7 +11,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from .adapters import base_folder
-from .folder import Leaf, load_leaf
+from .folder import Leaf, load_leaf, save_model
 from .store import staged
 from .teacher import describe_modules, hash_weights
 
@@ -32,7 +32,7 @@ def _make_base(leaf, out):
     "The base's folder, if it is not there"
     if (out/'modules.json').exists(): return
     with staged(out) as new:
-        leaf.model.save(str(new), create_model_card=False); (new/'leaf.json').write_text(json.dumps(leaf.info, indent=1))
+        save_model(leaf.model, new); (new/'leaf.json').write_text(json.dumps(leaf.info, indent=1))
         if leaf.path and (leaf.path/'projection').exists(): shutil.copytree(leaf.path/'projection', new/'projection')
 
 # %% ../nbs/10c_base.ipynb #20b58b5f
@@ -59,7 +59,7 @@ def drop_projection(
     body = list(leaf.model)[:list(leaf.model).index(heads[0])] # all that the head has seen
     base = SentenceTransformer(modules=[*body, Normalize()], prompts=dict(leaf.model.prompts or {}), device=str(leaf.model.device))
     with staged(out) as new:
-        base.save(str(new), create_model_card=False); (new/'projection').mkdir(); heads[0].save(str(new/'projection'))
+        save_model(base, new); (new/'projection').mkdir(); heads[0].save(str(new/'projection'))
         (new/'leaf.json').write_text(json.dumps(leaf.info | dict(space='own'), indent=1))
     return load_leaf(out)
 

@@ -6,7 +6,7 @@
 __all__ = ['app', 'command', 'demo_table', 'run_demo', 'main']
 
 # %% ../nbs/14_cli.ipynb #bdf4031d
-import inspect, json, math, os, platform, time
+import inspect, json, math, os, platform, re, time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +31,12 @@ def _as_server(teacher, model, key):
     from leaf_nb.endpoint import Endpoint
     return Endpoint(teacher, model, key=key)
 
+# %% ../nbs/14_cli.ipynb #edc7472a
+def _in_shell(text, names):
+    "`text` with arguments of `names` as a shell takes them"
+    def option(m): return ' '.join(['--'+m[1].replace('_', '-'), *([m[2]] if m[2] not in ('','True') else [])])
+    return re.sub(rf"(?<![.\w])({'|'.join(names)})=(\.\.\.|[^\s.,;)]*)", option, text) if names else text
+
 # %% ../nbs/14_cli.ipynb #318f76c5
 _SERVICE = dict(model='For a URL: which of its models', key='For a URL: the environment variable that holds the key')
 
@@ -43,12 +49,13 @@ def command(f):
     def wrap(p):
         info = typer.Argument(help=docs[p.name]) if p.default is p.empty else typer.Option('--'+p.name.replace('_','-'), help=docs[p.name])
         return p.replace(annotation=Annotated[p.annotation, info], kind=p.KEYWORD_ONLY)
+    options = [p.name for p in params if p.default is not p.empty]
     def run(**kwargs):
         try:
             if len(params)>len(sig.parameters): kwargs['teacher'] = _as_server(kwargs['teacher'], *map(kwargs.pop, _SERVICE))
             f(**kwargs)
-        except (ValueError, FileNotFoundError, FloatingPointError, ImportError) as e: _stop(e, 2)
-        except (OSError, MemoryError) as e: _stop(e, 3)
+        except (ValueError, FileNotFoundError, FloatingPointError, ImportError) as e: _stop(_in_shell(str(e), options), 2)
+        except (OSError, MemoryError) as e: _stop(_in_shell(str(e), options), 3)
         except KeyboardInterrupt: _stop('Interrupted. What is finished is kept; the same command'
             f"{', without --overwrite,' if kwargs.get('overwrite') else ''} continues.", 130)
     run.__signature__ = sig.replace(parameters=[wrap(p) for p in params], return_annotation=inspect.Parameter.empty)
@@ -350,7 +357,7 @@ def _search(
     query:list[str]=None, # What to look for; without it, lines are read from the terminal
     k:int=5, # Documents a query
     teacher:str=None, # Default: the one the leaf remembers
-    cache:Path=None, # Folder of the documents' vectors; default: beside the corpus
+    cache:Path=None, # Folder of the documents' vectors; default: where `leaf evaluate` left them, or beside the corpus
     column:str='text', # Where the text is, if the files have columns
     json:Path=None, # Write the results there
 ):

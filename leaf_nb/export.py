@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from .adapters import merged
 from .evaluate import check_aligned, teacher_of
-from .folder import Leaf, load_leaf
+from .folder import Leaf, load_leaf, save_model
 from .metrics import cosine
 from .store import staged
 from .task_data import KINDS
@@ -136,7 +136,7 @@ def save_whole(
     out, # New folder
 ):
     "`model.save`, complete or not at all. Raises `ValueError` if `out` is there"
-    with staged(out) as new: model.save(str(new), create_model_card=False)
+    with staged(out) as new: save_model(model, new)
 
 # %% ../nbs/12_export.ipynb #67bb7636
 def take_apart(
@@ -223,7 +223,7 @@ def for_servers(
     except ValueError: pass # it stays a Dense
     kinds = names()
     with staged(out) as new:
-        model.save(str(new), create_model_card=False); f = new/'modules.json'; mods = json.loads(f.read_text())
+        save_model(model, new); f = new/'modules.json'; mods = json.loads(f.read_text())
         f.write_text(json.dumps([m | dict(type=_OLD[k]) for m,k in zip(mods, kinds)], indent=2))
         _tell_length(new, model)
         for m,k in zip(mods, kinds): _as_before(new/m['path'], k, model[0].get_embedding_dimension())

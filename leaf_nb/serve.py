@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling
 from .cache import embed
 from .endpoint import Endpoint
-from .evaluate import Unit, teacher_of
+from .evaluate import Unit, teacher_of, vectors_in
 from .export import PROBES, check_home
 from .folder import load_leaf
 from .metrics import cosine, normalize, search
@@ -132,7 +132,7 @@ class Searcher:
         leaf, # A folder, a `Leaf` or a SentenceTransformer
         corpus, # Texts, a file or several, or a folder in BEIR layout
         teacher=None, # None: the one the leaf remembers
-        cache:str|Path|None=None, # Folder of the documents' vectors; None: beside the corpus, where that is a path
+        cache:str|Path|None=None, # Folder of the documents' vectors; None: where an evaluation of the leaf left them, or beside the corpus, where that is a path
         column:str='text', # Where the text is, if the file has columns
         progress:bool=True, # Show a bar while documents are embedded
     ):
@@ -140,9 +140,15 @@ class Searcher:
         self.leaf = load_leaf(leaf); p = self.leaf.info.get('prompts'); self.documents,beside = _corpus(corpus, column)
         t = teacher_of(self.leaf, teacher, 0) # its whole length, however short the texts were that the leaf learned from
         check_home(self.leaf, [], None) # before hours of embedding
-        v = embed(t, {'document': self.documents}, cache or beside or self._temporary(), prompts=p, progress=progress)
+        kept = None if cache or beside and beside.exists() else self._evaluated(t, p)
+        where,dtype = (kept,'float32') if kept else (cache or beside or self._temporary(),'float16')
+        v = embed(t, {'document': self.documents}, where, prompts=p, dtype=dtype, progress=progress)
         self.unit = self.leaf.model.similarity_fn_name!='dot'; self.vectors = Unit(v) if self.unit else v
         check_home(self.leaf, some := self.documents[:50], self.vectors[:len(some)], 'document'); self.seconds = None
+
+    def _evaluated(self, t, p):
+        if not self.leaf.path: return None
+        kept = vectors_in(self.leaf.path/'task-vectors', t, self.documents, 'document', p); return kept if kept.exists() else None
 
     def _temporary(self):
         from tempfile import mkdtemp

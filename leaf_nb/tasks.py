@@ -67,8 +67,12 @@ def task_from_pairs(
     return Task(name, list(docs), list(rel), list(rel.values()))
 
 # %% ../nbs/08b_tasks.ipynb #e8580989
+def _holds(folder): return ', '.join(sorted(p.name for p in folder.glob('*'))) or 'nothing'
+
 def _by_id(f):
     "A table by its `_id`s, each once"
+    if not f.exists():
+        raise FileNotFoundError(f"No {f}: wanted `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`. There is: {_holds(f.parent)}.")
     d = read_table(f, ['_id','text']).astype({'_id': str}).set_index('_id')
     if len(bad := d.index[d.index.duplicated()]):
         raise ValueError(f"{f}: {len(bad)} _ids are there twice, first {bad[0]!r}; wanted each once.")
@@ -89,7 +93,7 @@ def _qrels(f, queries, corpus):
     "The judgements in a file, of ids that are known"
     if not f.exists():
         raise FileNotFoundError(f"No {f}: wanted tab-separated `query-id, corpus-id, score`. There is: "
-            f"{', '.join(sorted(p.name for p in f.parent.glob('*'))) or 'nothing'}.")
+            f"{_holds(f.parent)}.")
     q = pd.read_csv(f, sep='\t', dtype={'query-id': str, 'corpus-id': str}, keep_default_na=False)
     if missing := [c for c in ('query-id','corpus-id','score') if c not in q]:
         raise ValueError(f"{f}: no column {missing[0]!r}; it has {', '.join(map(repr, q.columns))}. Wanted tab-separated `query-id, "
@@ -292,7 +296,7 @@ def _from_folder(path):
         for k in ('test','train')}
     if found['test'] is None:
         raise FileNotFoundError(f"{path}: wanted `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`, or `test.jsonl`. There is: "
-            f"{', '.join(sorted(p.name for p in path.iterdir())) or 'nothing'}.")
+            f"{_holds(path)}.")
     return _from_table(read_table(found['test']), path.name, read_table(found['train']) if found['train'] else None)
 
 # %% ../nbs/08b_tasks.ipynb #f4c74f1f
