@@ -12,8 +12,9 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import BertConfig, BertModel
 from common import HERE, SHARED, fresh_ms, machine, made, save, shared_texts
 from leaf_nb.evaluate import embedder
-from leaf_nb.export import OnnxLeaf, save_whole, to_onnx
+from leaf_nb.export import save_whole
 from leaf_nb.folder import load_leaf
+from leaf_nb.graph import OnnxLeaf, to_onnx
 from leaf_nb.metrics import paired_bootstrap
 from leaf_nb.static import fast_tokenizer, static_model
 from leaf_nb.student import add_head, prune

@@ -233,7 +233,7 @@ def _forms(leaf, name, own):
         'Without torch, from the table': f'`from leaf_nb.lookup import Lookup; Lookup({name!r}).encode(texts, "query")`' if static
             else None,
         'One ONNX graph, from token ids to the vector': f'`leaf export {name} --onnx graph`; then `OnnxLeaf("graph").encode(texts)` of '
-            '`leaf_nb.export`, some twenty lines that need numpy, tokenizers and onnxruntime alone.'}.items() if how)
+            '`leaf_nb.graph`, some twenty lines that need numpy, tokenizers and onnxruntime alone.'}.items() if how)
 
 # %% ../nbs/12b_card.ipynb #39285f28
 def model_card(

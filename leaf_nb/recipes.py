@@ -277,7 +277,8 @@ def _checked(key, was, v):
     "`v`, a whole number without its point; raises `ValueError` where a number or a text is wanted and something else seen"
     last = key.rpartition('.')[2]; a = _TYPES.get(last, type(was)); kinds = {*(get_args(a) or [a])}; whole = last in _TYPES and float not in kinds
     if kinds=={str} and not isinstance(v, str): raise ValueError(f"set: {key}: saw {v!r}, wanted a text.")
-    if v is None and (last not in _TYPES or type(None) in kinds) or str in kinds or not kinds & {int,float}: return v
+    needed = key.startswith(('long.','adapters.')) and isinstance(was, (int,float)) # `adapt` gets them as they stand
+    if v is None and not needed and (last not in _TYPES or type(None) in kinds) or str in kinds or not kinds & {int,float}: return v
     if isinstance(v, bool) or not isinstance(v, (int,float)) or not math.isfinite(v) or whole and v!=int(v) or last=='n' and v<1:
         left = f" To leave a source out: {key.removesuffix('.n')}=null" if last=='n' else ''
         raise ValueError(f"set: {key}: saw {v!r}, wanted a {'whole ' if whole else ''}number{' above 0' if last=='n' else ''}.{left}")

@@ -15,8 +15,9 @@ from sentence_transformers.sentence_transformer.modules import Dense, Pooling
 from .cache import embed
 from .endpoint import Endpoint
 from .evaluate import Unit, teacher_of, vectors_in
-from .export import PROBES, check_home
+from .export import check_home
 from .folder import load_leaf
+from .graph import PROBES
 from .metrics import cosine, normalize, search
 from .tasks import corpus_texts
 from .teacher import encode

@@ -190,7 +190,9 @@ def make_student(
     if head=='none':
         leaf = SentenceTransformer(modules=[*plain, *([Normalize()] if norm else [])], prompts=dict(body.prompts), device=str(body.device))
     else: leaf = body if any(isinstance(m, Dense) for m in body) else add_head(body, dim, bias, norm)
-    if model and head!='none' and (own := own_head(model, dim)) is not None: head_of(leaf).linear.weight.data.copy_(torch.from_numpy(own.T))
+    if model and head!='none' and (own := own_head(model, dim)):
+        for p,v in zip((head_of(leaf).linear.weight, head_of(leaf).linear.bias), own):
+            if p is not None: p.data.copy_(torch.from_numpy(v.T))
     check_fit(leaf, dim, norm)
     for m in leaf.modules():
         if isinstance(m, Pooling): m.include_prompt = True # training sees token ids and no longer knows which were the prompt's

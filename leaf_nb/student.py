@@ -86,16 +86,17 @@ def head_of(
 def own_head(
     model:SentenceTransformer, # The teacher
     dim:int, # Width of its vectors
-) -> np.ndarray|None: # float32 [width, dim]
-    "What the teacher itself does behind its pooling, where that is linear: the product of its Dense modules, an identity if there are none; else None"
+) -> tuple[np.ndarray,np.ndarray]|None: # (W [width, dim], b [dim]), float32
+    "What the teacher itself does behind its pooling, where that is linear: its Dense modules as one, an identity if there are none; else None"
     pooled = next((m for m in model if isinstance(m, Pooling)), model[0]) # two ways of pooling side by side are twice as wide as a token
-    w = np.eye(pooled.get_embedding_dimension(), dtype=np.float32)
+    w = np.eye(pooled.get_embedding_dimension(), dtype=np.float32); b = w[0]*0
     for m in model:
         if not isinstance(m, (Transformer,Pooling,Dense,Normalize)) or isinstance(m, Dense) and not isinstance(m.activation_function,
             nn.Identity):
             return None
-        if isinstance(m, Dense): w = w@m.linear.weight.detach().float().cpu().numpy().T
-    return w if w.shape[1]==dim else None
+        if isinstance(m, Dense):
+            a,c = (0. if p is None else p.detach().float().cpu().numpy().T for p in (m.linear.weight, m.linear.bias)); w,b = w@a,b@a+c
+    return (w,b) if w.shape[1]==dim else None
 
 # %% ../nbs/06_student.ipynb #4746f435
 class Ridge:
@@ -225,7 +226,7 @@ def choose_layers(
 ) -> tuple[tuple,dict]: # Best layers; held-out cosine of every candidate tried
     "Local search over layers by the cosine of the solved head; raises as `check_layers` does"
     check_layers(model, range(k)); n = len(getattr(*find_layers(model)))
-    best,tried,own = tuple(int(i) for i in np.linspace(0, n-1, k).round()) if k>1 else (n-1,), {}, own_head(model, vectors.shape[1])
+    best,tried,own = tuple(int(i) for i in np.linspace(0, n-1, k).round()) if k>1 else (n-1,), {}, (own_head(model, vectors.shape[1]) or [None])[0]
     while True:
         moves = {tuple(sorted({*best[:i], *best[i+1:], l})) for i in range(k) for l in range(n)}
         new = sorted(c for c in moves | {best} if len(c)==k and c not in tried)

@@ -1,7 +1,8 @@
 "What leaves the house works without it: each artefact in an environment that holds only what its page says"
 import inspect, json, os, shutil, subprocess, sys, venv
 import numpy as np, pytest
-from leaf_nb.export import JAVASCRIPT, OnnxLeaf, PROBES, asymmetric, for_servers, query_encoder, save_whole, to_onnx
+from leaf_nb.export import asymmetric, for_servers, query_encoder, save_whole, to_onnx
+from leaf_nb.graph import JAVASCRIPT, OnnxLeaf, PROBES
 from leaf_nb.student import add_head, prune
 from leaf_nb.teacher import encode, offline_teacher
 
@@ -41,7 +42,7 @@ def test_folders_need_sentence_transformers_alone(leaf, tmp_path, kind):
 def test_nothing_half_written(leaf, tmp_path, monkeypatch):
     "A disk that fills up in the middle leaves neither the folder nor its stage"
     def full(*a, **k): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('leaf_nb.export._convert', full)
+    monkeypatch.setattr('leaf_nb.graph._convert', full)
     with pytest.raises(OSError): to_onnx(leaf, tmp_path/'graph')
     assert not list(tmp_path.iterdir())
 
