@@ -14,11 +14,11 @@ from transformers import AutoModel
 from common import HERE, Judge, fast_teacher, machine, save, shared_texts, two_tasks
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
+from leaf_nb.encoding import fast_precision
 from leaf_nb.loop import Trainer, for_training, run_steps
 from leaf_nb.metrics import paired_bootstrap
 from leaf_nb.solve import make_student
 from leaf_nb.student import add_head, find_layers, prune, solve_head, states
-from leaf_nb.teacher import fast_precision
 from leaf_nb.texts import as_prompts
 
 MAX = 128 # tokens a text

@@ -16,13 +16,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import v_measure_score
 from common import HERE, SHARED, fast_teacher, machine, made, save
 from leaf_nb.adapt import adapt
-from leaf_nb.evaluate import embedder
+from leaf_nb.encoding import encode, offline_teacher
 from leaf_nb.folder import load_leaf
 from leaf_nb.inherit import codes, comparable
 from leaf_nb.metrics import cosine, normalize
+from leaf_nb.sides import embedder
 from leaf_nb.task_data import KINDS
 from leaf_nb.tasks import load_beir, quality, task_from_pairs
-from leaf_nb.teacher import encode, offline_teacher
 from leaf_nb.texts import doc_corpus, read_table
 
 EVAL,MAX = SHARED/'data'/'eval',128

@@ -15,7 +15,7 @@ def median_us(f, n=2000):
 def encode(tmp, n_queries=20_000, n_passages=4_000, runs=3):
     "`embed`, durable writes included, against `SentenceTransformer.encode` of the same list"
     from leaf_nb.cache import embed
-    from leaf_nb.teacher import offline_teacher
+    from leaf_nb.encoding import offline_teacher
     texts = shared_texts('queries', n_queries)+shared_texts('passages', n_passages)
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))]
     m = offline_teacher('cpu'); m.max_seq_length = 128; m.encode(texts[:500]); took = dict(embed=[], encode=[])

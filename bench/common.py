@@ -4,9 +4,11 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 import numpy as np
-from leaf_nb.evaluate import machine as here, teacher_sides
+from leaf_nb.encoding import encode, fast_precision
+from leaf_nb.sides import teacher_sides
+from leaf_nb.speed import machine as here
 from leaf_nb.tasks import load_beir, quality, task_from_pairs
-from leaf_nb.teacher import as_teacher, encode, fast_precision
+from leaf_nb.teacher import as_teacher
 from leaf_nb.texts import doc_corpus
 
 HERE = Path(__file__).parent

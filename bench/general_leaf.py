@@ -8,7 +8,8 @@ import numpy as np
 from fastcore.script import call_parse
 from common import SHARED, fast_teacher, machine, save, shared_texts, two_tasks
 from leaf_nb.cache import embed
-from leaf_nb.evaluate import compare, compare_sts, embedder, sides
+from leaf_nb.evaluate import compare, compare_sts
+from leaf_nb.sides import embedder, sides
 from leaf_nb.tasks import as_tasks
 from leaf_nb.teacher import as_teacher
 from leaf_nb.train import distill

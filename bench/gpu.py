@@ -13,9 +13,9 @@ from transformers import BertConfig, BertModel, TrainerCallback
 from common import machine, save
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
+from leaf_nb.encoding import fast_precision, offline_teacher
 from leaf_nb.loop import Trainer, for_training
 from leaf_nb.student import add_head
-from leaf_nb.teacher import fast_precision, offline_teacher
 
 words = 'the of and leaf tree forest root branch water light soil wind season growth seed flower bark stem green small large old new long short'.split()
 

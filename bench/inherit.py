@@ -11,10 +11,10 @@ from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
 from common import HERE, fast_teacher, machine, save, shared_texts, two_tasks
 from leaf_nb.diagnose import margin
-from leaf_nb.evaluate import embedder, sides
+from leaf_nb.encoding import encode, offline_teacher
 from leaf_nb.inherit import PRECISIONS, grid
 from leaf_nb.metrics import cosine, paired_bootstrap
-from leaf_nb.teacher import encode, offline_teacher
+from leaf_nb.sides import embedder, sides
 from leaf_nb.train import distill
 
 MAX = 128 # tokens a text

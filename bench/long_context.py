@@ -12,9 +12,10 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from transformers import EuroBertConfig, EuroBertModel
 from common import HERE, machine, save, shared_texts
 from leaf_nb.adapters import set_theta, theta_of
+from leaf_nb.encoding import encode
 from leaf_nb.long_texts import long_documents
 from leaf_nb.metrics import ndcg, normalize, paired_bootstrap, search
-from leaf_nb.teacher import as_teacher, encode
+from leaf_nb.teacher import as_teacher
 from leaf_nb.texts import doc_corpus
 from leaf_nb.train import distill
 

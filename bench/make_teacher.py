@@ -11,11 +11,11 @@ from sentence_transformers.losses import GlobalOrthogonalRegularizationLoss, Mul
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 from torch import nn
 from common import SHARED, machine, save, shared_texts
-from leaf_nb.tasks import load_beir, task_from_pairs
-from leaf_nb.evaluate import leaf_sides
+from leaf_nb.encoding import encode, fast_precision, offline_teacher
 from leaf_nb.inherit import cell
+from leaf_nb.sides import leaf_sides
 from leaf_nb.student import find_layers, prune
-from leaf_nb.teacher import encode, fast_precision, offline_teacher
+from leaf_nb.tasks import load_beir, task_from_pairs
 from leaf_nb.texts import doc_corpus
 
 SIZES,MAX = (768, 512, 256, 128, 64), 128

@@ -10,8 +10,9 @@ import numpy as np
 from datasets import load_dataset
 from common import memory, rss_anon
 from leaf_nb.cache import embed
+from leaf_nb.encoding import offline_teacher
 from leaf_nb.student import prune
-from leaf_nb.teacher import as_teacher, offline_teacher
+from leaf_nb.teacher import as_teacher
 from leaf_nb.train import distill
 folder,n = sys.argv[1],int(sys.argv[2])
 table = np.random.default_rng(0).normal(size=(997, 768)).astype(np.float16); words = np.array('the a leaf root bark of under over and wood wind rain sun snow soil light dew frost fog time'.split())

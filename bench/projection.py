@@ -14,13 +14,14 @@ from torch import nn
 from common import HERE, machine, save, shared_texts, two_tasks
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
-from leaf_nb.evaluate import leaf_sides, teacher_sides
+from leaf_nb.encoding import fast_precision, offline_teacher
 from leaf_nb.loop import Trainer, for_training, lr_at, spread
 from leaf_nb.losses import cosine_loss
 from leaf_nb.metrics import normalize, paired_bootstrap
+from leaf_nb.sides import leaf_sides, teacher_sides
 from leaf_nb.student import add_head, head_of, prune, solve_head, states
 from leaf_nb.tasks import quality
-from leaf_nb.teacher import as_teacher, fast_precision, offline_teacher
+from leaf_nb.teacher import as_teacher
 from leaf_nb.texts import as_prompts
 
 MAX = 128 # tokens a text

@@ -7,11 +7,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from fastcore.script import call_parse
 from common import HERE, SHARED, machine, save
-from leaf_nb.evaluate import teacher_sides
-from leaf_nb.tasks import quality, task_from_pairs
+from leaf_nb.encoding import encode
 from leaf_nb.metrics import cosine, paired_bootstrap
 from leaf_nb.queries import queries_from
-from leaf_nb.teacher import Teacher, as_teacher, encode
+from leaf_nb.sides import teacher_sides
+from leaf_nb.tasks import quality, task_from_pairs
+from leaf_nb.teacher import Teacher, as_teacher
 from leaf_nb.texts import doc_corpus, read_table
 from leaf_nb.train import distill
 

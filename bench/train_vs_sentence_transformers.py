@@ -17,10 +17,11 @@ from transformers import TrainerCallback
 from common import HERE, Judge, machine, save, shared_texts, two_tasks
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
+from leaf_nb.encoding import fast_precision
 from leaf_nb.loop import Trainer, default_lr, for_training, lr_at
 from leaf_nb.solve import make_student
 from leaf_nb.student import add_head, prune
-from leaf_nb.teacher import as_teacher, fast_precision
+from leaf_nb.teacher import as_teacher
 
 MAX = 128 # tokens a text
 

@@ -15,13 +15,14 @@ from .adapter_loop import Adapting, _load_run, _save_run, _whole, train_adapter
 from .adapters import add_adapter, check_theta, need_peft, save_adapter, set_theta
 from .base import _check_out, _check_width, _make_base, _projection, base_of
 from .cache import embed
+from .encoding import fast_precision, max_tokens, token_ids
 from .evaluate import teacher_of
 from .folder import Leaf, load_leaf
 from .loop import for_training
 from .store import checksum, claim, clear, differences, write_atomic
 from .student import find_layers
 from .task_data import KINDS, Part, _datasets, _split, check_kind, check_signal, mine_negatives, task_table
-from .teacher import as_teacher, fast_precision, hash_weights, max_tokens, own_prompts, token_ids
+from .teacher import as_teacher, hash_weights, own_prompts
 from .texts import as_prompts, roles
 
 # %% ../nbs/11_adapt.ipynb #746df638

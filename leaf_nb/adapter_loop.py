@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
 from .base import _same
+from .encoding import autocast, collate
 from .folder import _opt_tensors, load_optimizers
 from .loop import for_training, lr_at
 from .losses import cosine_loss
@@ -20,7 +21,6 @@ from .metrics import normalize
 from .store import staged
 from .task_data import Part, pick
 from .task_losses import cosent, gor, info_nce, info_nce_two_way, matryoshka, relational, score_distill
-from .teacher import autocast, collate
 
 # %% ../nbs/10d_adapter_loop.ipynb #cb1bfca5
 def _cut(x, n): return x if n is None else torch.nn.functional.pad(x[:,:n], (0, x.shape[1]-n)) # as wide as before: psi may follow

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, Features, Sequence, Value, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from sentence_transformers import SentenceTransformer
-from .teacher import token_ids
+from .encoding import token_ids
 
 # %% ../nbs/07b_batches.ipynb #2fed778b
 class Tokens:

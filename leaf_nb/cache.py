@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from tqdm.auto import tqdm
+from .encoding import check_vectors
 from .store import FORMAT, Vectors, check_space, claim, cosines, differences, map_shard, open_store, pack_shard, read_manifest, rebuild_manifest, rows_digest, shard_vectors, text_key, to_dtype, verify, write_atomic, write_manifest
-from .teacher import Teacher, as_plain, as_teacher, check_vectors
+from .teacher import Teacher, as_plain, as_teacher
 from .texts import as_prompts, streams
 
 # %% ../nbs/03_cache.ipynb #5f064c44

@@ -8,10 +8,11 @@ __all__ = ['add_noise', 'margin', 'plot_margin', 'Diagnosis', 'diagnose', 'Index
 # %% ../nbs/09b_diagnose.ipynb #91566747
 from dataclasses import dataclass
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
-from .evaluate import Sides, Unit, embedder, teacher_of
+from .evaluate import teacher_of
 from .folder import load_leaf
 from .loop import score_line
 from .metrics import cosine, effective_rank, neighbours, normalize, overlap, paired_bootstrap, search
+from .sides import Sides, Unit, embedder
 from .tasks import Task, quality
 from .texts import check_texts
 

@@ -15,12 +15,13 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router
 from torch import nn
 from .adapters import merged
+from .encoding import MINILM, encode
 from .evaluate import check_aligned, teacher_of
 from .folder import Leaf, load_leaf, save_model
 from .graph import PROBES, _same, _tell_length, to_onnx
 from .store import staged
 from .task_data import KINDS
-from .teacher import MINILM, encode, own_prompts
+from .teacher import own_prompts
 from .texts import as_prompts
 _all_ = ['to_onnx'] # one door for all that leaves
 

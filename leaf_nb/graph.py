@@ -17,10 +17,10 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from tokenizers import Tokenizer
 from torch import nn
 from .adapters import merged
+from .encoding import encode
 from .folder import load_leaf
 from .metrics import cosine
 from .store import staged
-from .teacher import encode
 
 # %% ../nbs/11c_graph.ipynb #1c5d7b82
 PROBES = ['How do I reset my password?', 'The mitochondrion is the powerhouse of the cell.',

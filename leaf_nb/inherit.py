@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from fastcore.basics import patch
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from sentence_transformers.util.quantization import quantize_embeddings
-from .evaluate import Sides, _tokens, check_aligned, embedder, modes, sides, teacher_of
+from .evaluate import _tokens, check_aligned, modes, teacher_of
 from .folder import load_leaf
 from .metrics import ndcg, normalize
+from .sides import Sides, embedder, sides
 from .tasks import Task, ranking, retrieval_task
 
 # %% ../nbs/10_inherit.ipynb #3bff5516

@@ -17,9 +17,9 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
+from .encoding import autocast, collate
 from .losses import get_loss
 from .metrics import cosine, neighbours, normalize, overlap
-from .teacher import autocast, collate
 
 # %% ../nbs/07e_loop.ipynb #9f2f5777
 def _tables(student): return {id(m.weight) for m in student.modules() if isinstance(m, nn.Embedding)}

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import listify
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
-from .evaluate import embedder, latency, machine, sides, speed
 from .metrics import paired_bootstrap
+from .sides import embedder, sides
+from .speed import latency, machine, speed
 from .student import find_layers
 from .tasks import quality, retrieval_task
 from .teacher import as_teacher
-from .train import distill
 from .texts import as_prompts
+from .train import distill
 
 # %% ../nbs/09c_pareto.ipynb #0cf4c84b
 def front(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd, psutil, torch
 from fastcore.basics import patch
 from transformers import AutoConfig, BertConfig, BertModel
+from .encoding import autocast
 from .recipes import Net, Recipe, texts_a_step
 from .store import check_space
-from .teacher import autocast
 
 # %% ../nbs/13b_plan.ipynb #a8e6064b
 def flops(

@@ -26,19 +26,20 @@ from .adapters import need_peft, set_theta
 from .base import drop_projection
 from .cache import embed
 from .card import save_card
+from .encoding import offline_teacher
 from .evaluate import evaluate
 from .export import asymmetric, save_whole
 from .folder import load_leaf
 from .long_texts import long_documents
+from .losses import get_loss
 from .queries import queries_from, spans
 from .recipes import LISTED, ColumnsError, Net, Recipe, Source, bare, build_recipe, columns_in, source_at, texts_a_step
 from .scale import launched_part, merge, merge_finished
-from .losses import get_loss
 from .solve import check_head, parse_student
 from .static import entries, fast_tokenizer, is_static, static_tokenizer
 from .store import claim, clear, differences, staged, write_atomic
 from .tasks import STS, Task, as_tasks, labelled_tasks, task_from_pairs
-from .teacher import as_teacher, offline_teacher
+from .teacher import as_teacher
 from .texts import doc_corpus, read_table
 from .train import accelerator, check_numbers, distill, n_held
 

@@ -13,14 +13,15 @@ import numpy as np, pandas as pd
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling
 from .cache import embed
+from .encoding import encode
 from .endpoint import Endpoint
-from .evaluate import Unit, teacher_of, vectors_in
+from .evaluate import teacher_of
 from .export import check_home
 from .folder import load_leaf
 from .graph import PROBES
 from .metrics import cosine, normalize, search
+from .sides import Unit, vectors_in
 from .tasks import corpus_texts
-from .teacher import encode
 from .texts import as_texts, check_texts, read_table
 
 # %% ../nbs/12c_serve.ipynb #24b057d6

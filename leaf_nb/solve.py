@@ -12,10 +12,11 @@ from contextlib import contextmanager
 import numpy as np, torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
+from .encoding import autocast, encode, is_normalized
 from .metrics import cosine
 from leaf_nb.student import (Ridge, add_head, check_layers, choose_layers, find_layers, head_of, own_head, prune, solve_head, states,
     token_features)
-from .teacher import as_teacher, autocast, encode, is_normalized
+from .teacher import as_teacher
 
 # %% ../nbs/06b_solve.ipynb #ae9f2b45
 @contextmanager

@@ -20,9 +20,9 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Static
 from tokenizers import AddedToken, Tokenizer
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer
+from .encoding import collate_bags
 from .metrics import cosine, normalize
 from .student import Ridge
-from .teacher import collate_bags
 
 # %% ../nbs/06c_static.ipynb #b408aeef
 def fast_tokenizer(

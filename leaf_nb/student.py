@@ -12,8 +12,8 @@ import numpy as np, scipy.linalg, torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from torch import nn
+from .encoding import collate, encode, token_batches, token_ids
 from .metrics import cosine
-from .teacher import collate, encode, token_batches, token_ids
 
 # %% ../nbs/06_student.ipynb #fa5fae8d
 def find_layers(

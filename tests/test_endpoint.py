@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 pytest.importorskip('httpx')
 pytest.importorskip('tenacity')
+from leaf_nb.encoding import encode, offline_teacher
 from leaf_nb.endpoint import Endpoint, EndpointError
-from leaf_nb.teacher import encode, offline_teacher
 from server import serve
 
 TEXTS = [f'{a} {b} in the {c}' for a in ('a leaf falls','an oak grows','rain is heard') for b in ('slowly','at night','again')

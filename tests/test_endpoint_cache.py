@@ -3,10 +3,10 @@ import json, os, subprocess, sys
 import numpy as np, pytest
 pytest.importorskip('httpx')
 from leaf_nb.cache import embed
+from leaf_nb.encoding import encode, offline_teacher
 from leaf_nb.endpoint import Endpoint, EndpointError
 from leaf_nb.store import Vectors, verify
 from leaf_nb.student import prune
-from leaf_nb.teacher import encode, offline_teacher
 from leaf_nb.train import distill
 from server import serve
 

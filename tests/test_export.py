@@ -1,10 +1,10 @@
 "What leaves the house works without it: each artefact in an environment that holds only what its page says"
 import inspect, json, os, shutil, subprocess, sys, venv
 import numpy as np, pytest
+from leaf_nb.encoding import encode, offline_teacher
 from leaf_nb.export import asymmetric, for_servers, query_encoder, save_whole, to_onnx
 from leaf_nb.graph import JAVASCRIPT, OnnxLeaf, PROBES
 from leaf_nb.student import add_head, prune
-from leaf_nb.teacher import encode, offline_teacher
 
 @pytest.fixture(scope='module')
 def leaf():

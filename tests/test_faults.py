@@ -4,8 +4,9 @@ from collections import Counter
 import numpy as np, pytest
 import leaf_nb.store as store
 from leaf_nb.cache import embed, repair
+from leaf_nb.encoding import offline_teacher
 from leaf_nb.store import Vectors, claim, verify
-from leaf_nb.teacher import from_callable, from_model, offline_teacher
+from leaf_nb.teacher import from_callable, from_model
 
 topics = 'trees leaves roots bark wood seeds'.split()
 texts = [f'{a} in the {b}, sentence {i}' for i in range(18) for a in topics for b in 'rain sun wind snow frost'.split()]

@@ -2,7 +2,8 @@
 import os
 import pytest
 from datasets import Dataset
-from leaf_nb.evaluate import compare, compare_mteb, compare_sts, embedder, sides
+from leaf_nb.evaluate import compare, compare_mteb, compare_sts
+from leaf_nb.sides import embedder, sides
 from leaf_nb.tasks import as_tasks, load_beir, mteb_task, run_mteb
 from leaf_nb.teacher import as_teacher
 
