@@ -11,13 +11,13 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import BertConfig, BertModel
 from common import HERE, SHARED, fresh_ms, machine, made, save, shared_texts
+from leaf_nb.counts import fast_tokenizer, static_model
 from leaf_nb.encoding import encode, offline_teacher
 from leaf_nb.export import save_whole
 from leaf_nb.folder import load_leaf
 from leaf_nb.graph import OnnxLeaf, to_onnx
 from leaf_nb.metrics import paired_bootstrap
 from leaf_nb.sides import embedder
-from leaf_nb.static import fast_tokenizer, static_model
 from leaf_nb.student import add_head, prune
 from leaf_nb.tasks import load_beir, quality
 

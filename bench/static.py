@@ -13,11 +13,12 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import BertConfig, BertModel
 from common import HERE, Judge, fast_teacher, fresh_ms, machine, save, shared_texts, two_tasks
 from leaf_nb.cache import embed
+from leaf_nb.counts import Counts, fast_tokenizer, static_model
 from leaf_nb.encoding import collate_bags, token_ids
 from leaf_nb.lookup import Lookup, save_lookup
 from leaf_nb.metrics import normalize
 from leaf_nb.speed import latency, speed
-from leaf_nb.static import Counts, entries, entry_features, fast_tokenizer, fit_prior, rarity, solve_table, static_model
+from leaf_nb.static import entries, entry_features, fit_prior, rarity, solve_table
 from leaf_nb.tasks import quality
 from leaf_nb.teacher import as_teacher
 from leaf_nb.train import distill

@@ -17,9 +17,10 @@ from .base import _check_out, _check_width, _make_base, _projection, base_of
 from .cache import embed
 from .encoding import fast_precision, max_tokens, token_ids
 from .evaluate import teacher_of
+from .files import claim, clear, write_atomic
 from .folder import Leaf, load_leaf
 from .loop import for_training
-from .store import checksum, claim, clear, differences, write_atomic
+from .store import checksum, differences
 from .student import find_layers
 from .task_data import KINDS, Part, _datasets, _split, check_kind, check_signal, mine_negatives, task_table
 from .teacher import as_teacher, hash_weights, own_prompts

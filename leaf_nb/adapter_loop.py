@@ -14,11 +14,11 @@ from sentence_transformers import SentenceTransformer
 from tqdm.auto import tqdm
 from .base import _same
 from .encoding import autocast, collate
+from .files import staged
 from .folder import _opt_tensors, load_optimizers
 from .loop import for_training, lr_at
 from .losses import cosine_loss
 from .metrics import normalize
-from .store import staged
 from .task_data import Part, pick
 from .task_losses import cosent, gor, info_nce, info_nce_two_way, matryoshka, relational, score_distill
 

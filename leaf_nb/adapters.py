@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from torch import nn
-from .store import staged
+from .files import staged
 from .student import find_layers
 from .teacher import hash_weights, rope_of
 

@@ -11,8 +11,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from .adapters import base_folder
+from .files import staged
 from .folder import Leaf, load_leaf, save_model
-from .store import staged
 from .teacher import describe_modules, hash_weights
 
 # %% ../nbs/10c_base.ipynb #8baa9d6b

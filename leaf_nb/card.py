@@ -15,8 +15,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from .adapt import adapt
 from .adapters import base_folder
 from .evaluate import to_markdown
+from .files import write_atomic
 from .folder import Leaf, load_leaf
-from .store import write_atomic
 from .task_data import KINDS
 from .train import distill
 

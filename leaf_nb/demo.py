@@ -11,9 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, psutil, torch
 from .evaluate import compare
+from .files import write_atomic
 from .sides import leaf_sides, teacher_sides
 from .speed import machine, speed
-from .store import write_atomic
 from .tasks import task_from_pairs
 from .teacher import as_teacher
 from .texts import doc_corpus

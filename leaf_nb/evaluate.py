@@ -14,10 +14,10 @@ from scipy.stats import DegenerateDataWarning, bootstrap, spearmanr
 from sklearn.metrics.pairwise import paired_cosine_distances
 from .adapters import ROUTES, adapters_in, base_folder
 from .encoding import MINILM
+from .files import write_atomic
 from .folder import Leaf, load_leaf
 from .metrics import cosine, paired_bootstrap
 from .sides import Embedder, Sides, embedder, sides
-from .store import write_atomic
 from .tasks import STS, Encoder, Task, as_tasks, from_mteb, quality, run_mteb
 from .teacher import Teacher, as_teacher
 

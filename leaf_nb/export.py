@@ -17,9 +17,9 @@ from torch import nn
 from .adapters import merged
 from .encoding import MINILM, encode
 from .evaluate import check_aligned, teacher_of
+from .files import staged
 from .folder import Leaf, load_leaf, save_model
 from .graph import PROBES, _same, _tell_length, to_onnx
-from .store import staged
 from .task_data import KINDS
 from .teacher import own_prompts
 from .texts import as_prompts

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 from .adapters import adapters_in, base_folder, load_adapter, route, use_adapter
-from .store import _claim, clear, differences, sync_files, write_atomic
+from .files import _claim, clear, sync_files, write_atomic
+from .store import differences
 
 # %% ../nbs/07c_folder.ipynb #d8c830c8
 def checkpoints(

@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 from torch import nn
 from .adapters import merged
 from .encoding import encode
+from .files import staged
 from .folder import load_leaf
 from .metrics import cosine
-from .store import staged
 
 # %% ../nbs/11c_graph.ipynb #1c5d7b82
 PROBES = ['How do I reset my password?', 'The mitochondrion is the powerhouse of the cell.',

@@ -131,7 +131,7 @@ def save_lookup(
 ) -> Path: # `out`
     "A quarter of the size: int8, with one scale a row, and the prompts, for `Lookup` alone. Raises `ValueError` if `out` is there, and as `Lookup`"
     from safetensors.numpy import save_file
-    from leaf_nb.store import staged
+    from leaf_nb.files import staged
     m = Lookup(folder, dim); table = m.table if m.scale is None else m.table*m.scale # a folder made by this very function
     scale = np.maximum(np.abs(table).max(1), 1e-12).astype(np.float32)/127
     kinds = ['StaticEmbedding','Normalize'][:1+m.unit]; first = min(m.units.values(), default=len(m.table))

@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd, psutil, torch
 from fastcore.basics import patch
 from transformers import AutoConfig, BertConfig, BertModel
+from .changes import texts_a_step
 from .encoding import autocast
-from .recipes import Net, Recipe, texts_a_step
-from .store import check_space
+from .files import check_space
+from .recipes import Net, Recipe
 
 # %% ../nbs/13b_plan.ipynb #a8e6064b
 def flops(

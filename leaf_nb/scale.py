@@ -9,7 +9,8 @@ __all__ = ['launched_part', 'finished', 'merge', 'merge_finished', 'embed_on_ray
 import os, shutil
 from pathlib import Path
 from .cache import embed, part_folder
-from .store import Vectors, claim, differences, read_manifest, write_manifest
+from .files import claim
+from .store import Vectors, differences, read_manifest, write_manifest
 
 # %% ../nbs/04_scale.ipynb #fdd69041
 def launched_part() -> tuple[int,int]: # `(i, n)`, `(0, 1)` outside of a launcher

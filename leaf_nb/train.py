@@ -19,13 +19,15 @@ from sentence_transformers.sentence_transformer.modules import Dense
 from sentence_transformers.util import get_device_name
 from .batches import Batches, draw, tokenise
 from .cache import embed
+from .counts import is_static, static_model, static_tokenizer
 from .encoding import encode, fast_precision, is_normalized
+from .files import check_space, claim, write_atomic
 from .folder import Leaf, checkpoints, load_checkpoint, load_leaf, load_optimizers, open_run, save_checkpoint, save_final
 from .loop import Trainer, check_match, check_rowwise, default_lr, for_training, lr_at, run_steps, score_line, steps_for, watch
 from .losses import get_loss
 from .solve import check_head, check_width, make_student, parse_student
-from .static import check_static, entries, is_static, mine, solve_static, static_model, static_tokenizer
-from .store import Vectors, check_space, checksum, claim, write_atomic
+from .static import check_static, entries, mine, solve_static
+from .store import Vectors, checksum
 from .teacher import as_plain, as_teacher, describe_modules, hash_weights
 from .texts import as_prompts, count_texts, roles
 

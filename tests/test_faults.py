@@ -5,7 +5,8 @@ import numpy as np, pytest
 import leaf_nb.store as store
 from leaf_nb.cache import embed, repair
 from leaf_nb.encoding import offline_teacher
-from leaf_nb.store import Vectors, claim, verify
+from leaf_nb.files import claim
+from leaf_nb.store import Vectors, verify
 from leaf_nb.teacher import from_callable, from_model
 
 topics = 'trees leaves roots bark wood seeds'.split()
