@@ -2,7 +2,7 @@
 import json, os, signal, sys, time
 from collections import Counter
 import numpy as np, pytest
-import leaf_nb.store as store
+import leaf_nb.files
 from leaf_nb.cache import embed, repair
 from leaf_nb.encoding import offline_teacher
 from leaf_nb.files import claim
@@ -59,7 +59,7 @@ def bomb(stage, after):
         replace(a, b)
         if what=='shard': done['shards'] += 1
         if done['shards']>after and stage==f'after rename of {what}': die()
-    store.open,store.os.fsync,store.os.replace = _open,_fsync,_replace
+    leaf_nb.files.open,os.fsync,os.replace = _open,_fsync,_replace
 
 stages = ['write shard','fsync','before rename of shard','after rename of shard','write manifest','before rename of manifest',
     'after rename of manifest']
