@@ -18,7 +18,7 @@ from common import HERE, Judge, machine, save, shared_texts, two_tasks
 from leaf_nb.batches import Batches, tokenise
 from leaf_nb.cache import embed
 from leaf_nb.encoding import fast_precision
-from leaf_nb.loop import Trainer, default_lr, for_training, lr_at
+from leaf_nb.loop import Trainer, for_training, lr_at
 from leaf_nb.solve import make_student
 from leaf_nb.student import add_head, prune
 from leaf_nb.teacher import as_teacher
@@ -66,11 +66,12 @@ def theirs(data, start, clock, seconds, kind='mse', lr=1e-4, bf16=False, eager=F
     clock.tick(model, last=True)
     return t.state.global_step
 
-def ours(tokens, vectors, start, clock, steps, precision=None, seed=0):
-    "Our steps at the rates that `distill` takes by itself, from a start that is already solved (its time is on the clock)"
-    student,lr = start(),default_lr(steps); precision = precision or fast_precision('cpu'); n = np.arange(len(tokens))
+def ours(tokens, vectors, start, clock, steps, lr=4e-4, precision=None, seed=0):
+    "Our steps, from a start that is already solved (its time is on the clock)"
+    student = start(); precision = precision or fast_precision('cpu'); n = np.arange(len(tokens))
     with for_training(student, precision):
-        t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [n], None, 32, seed), n[:100], lr=lr, precision=precision)
+        t = Trainer(student, tokens, vectors, Batches(tokens.lengths, [n], None, 32, seed), n[:100], lr=lr, precision=precision,
+            embedding_lr_scale=1.) # one rate for all weights, as the others have
         clock.start = time.perf_counter()
         for i in range(steps): t.step(t.batches[i], lr_at(i, steps, lr)); t.done += 1; clock.tick(student)
     clock.tick(student, last=True)
@@ -143,6 +144,7 @@ def main(
     trial:float=45., # Of each run of the search
     seeds:int=3, # Runs of each row
     n_solve:int=500, # Texts that our start is solved on
+    lr:float=4e-4, # Our peak rate
     cache:str=None, # Folder of the teacher's vectors; None: a temporary one
     ours_only:bool=False, # Our rows anew, beside those of the others in the results file, on the same machine
 ):
@@ -161,7 +163,7 @@ def main(
         columns=['label'], output_all_columns=True)
     body = add_head(prune(teacher, [0,5]), 384)
     res = dict(command='python bench/train_vs_sentence_transformers.py', machine=machine(),
-        settings=dict(texts=len(texts), max_length=MAX, seconds=seconds, trial=trial, seeds=seeds, n_solve=n_solve,
+        settings=dict(texts=len(texts), max_length=MAX, seconds=seconds, trial=trial, seeds=seeds, n_solve=n_solve, lr=lr,
         tokens_per_text=float(tokens.lengths.mean())))
     f = HERE/'results'/'train_vs_sentence_transformers.json'
     if ours_only: # what the others did stands in the file
@@ -185,7 +187,7 @@ def main(
         start,solve = solved(seed); same = lambda: copy.deepcopy(start)
         c = Clock(judge, [s*seconds/300 for s in (0,5,10,15,20,30,40,50,60,80,100,120,150,200,250)], solve)
         c.tick(same())
-        ours(tokens, vectors, same, c, steps(table.texts_per_second.iloc[-1], solve), seed=seed)
+        ours(tokens, vectors, same, c, steps(table.texts_per_second.iloc[-1], solve), lr, seed=seed)
         note('ours', seed, c, solve=solve)
         for row,begin,rate,spent,how in () if ours_only else [('its best', lambda: pruned(teacher, layers), their_rate, 0., kw),
             ('its best, from our solved start', same, their_rate, solve, kw),
