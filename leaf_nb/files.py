@@ -42,7 +42,7 @@ def check_space(
     "Raise `OSError` before anything is written if `need` bytes do not fit where `path` will be"
     home = next(p for p in (path, *path.absolute().parents) if p.exists())
     free = shutil.disk_usage(home).free
-    if need>free: raise OSError(28, f"No space for {path}: wanted {need:,} bytes, {free:,} are free. Make room, or choose another folder.")
+    if need>free: raise OSError(errno.ENOSPC, f"No space for {path}: wanted {need:,} bytes, {free:,} are free. Make room, or choose another folder.")
 
 # %% ../nbs/02a_files.ipynb #10b95a12
 def sync_files(
