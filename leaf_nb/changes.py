@@ -92,7 +92,7 @@ def texts_a_step(
     return d.get('bs') or inspect.signature(distill).parameters['bs'].default
 
 # %% ../nbs/13a_changes.ipynb #5b81f430
-class ColumnsError(ValueError): pass
+class ColumnsError(ValueError): "A table without the columns that a source gives: a fault of the file, not of the network"
 
 def columns_in(
     table, # With columns

@@ -361,8 +361,8 @@ def _run(
     json:Path=None, # Write plan, stages, seconds and results there
 ):
     "Run the recipe NAME; run again after a stop, and it continues at the stage it reached."
-    from leaf_nb.plan import check_plan, measure_rates, plan, plan_text
     from leaf_nb.changes import as_recipe, change
+    from leaf_nb.plan import check_plan, measure_rates, plan, plan_text
     from leaf_nb.run import final_folder, recipe_in, run
     from leaf_nb.scale import launched_part
     files = {'texts' if not i else f'texts-{i+1}': f for i,f in enumerate(texts or [])} | (dict(queries=queries) if queries else {})

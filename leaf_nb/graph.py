@@ -35,13 +35,6 @@ def _same(got, want, tolerance, what):
         seen = f'{d:.1e}' if got.shape==want.shape else f'{got.shape} for {want.shape}'
         raise ValueError(f"{what} differs from the leaf by {seen}, wanted at most {tolerance:.0e}: nothing was written.")
 
-# %% ../nbs/11c_graph.ipynb #0a9db310
-def _tell_length(folder, model):
-    "The length of a transformer's texts where servers look for it, beside what stands there"
-    f = folder/'sentence_bert_config.json'; d = json.loads(f.read_text()) if f.exists() else {}
-    if (n := model.max_seq_length) and n<10**6: # a tokenizer without a limit says 10^30
-        f.write_text(json.dumps(d | dict(max_seq_length=n, do_lower_case=model[0].do_lower_case), indent=2))
-
 # %% ../nbs/11c_graph.ipynb #87b61a79
 class Graph(nn.Module):
     "Token ids and mask to `(last_hidden_state, sentence_embedding)`: what is exported"
@@ -95,6 +88,13 @@ def export_graph(
         raise ValueError(f"{type(getattr(model[0], 'auto_model', model[0])).__name__} cannot be written as ONNX here "
             f"({str(e).strip().splitlines()[0][:200]}). What works: the folder itself with sentence-transformers; or a student "
             "with a BERT-like backbone.") from e
+
+# %% ../nbs/11c_graph.ipynb #0a9db310
+def _tell_length(folder, model):
+    "The length of a transformer's texts where servers look for it, beside what stands there"
+    f = folder/'sentence_bert_config.json'; d = json.loads(f.read_text()) if f.exists() else {}
+    if (n := model.max_seq_length) and n<10**6: # a tokenizer without a limit says 10^30
+        f.write_text(json.dumps(d | dict(max_seq_length=n, do_lower_case=model[0].do_lower_case), indent=2))
 
 # %% ../nbs/11c_graph.ipynb #f2154acc
 def save_tokenizer(
