@@ -109,8 +109,8 @@ def place(f):
 
 def road(nbs):
     "Tables of contents, in the order of `nbs`; 01a to 01c stand below 01, and what 02, 03, 09, 11, 12 and 14 are made of below these"
-    made_of = {'01d_encoding': '02', '02c_stream': '03', '08c_sides': '09', '10b_task_data': '11', '10c_base': '11', '10d_adapter_loop': '11',
-        '11c_graph': '12', '13d_demo': '14', '13e_shell': '14'}
+    made_of = {'01d_encoding': '02', '02a_files': '03', '02b_store': '03', '02c_stream': '03', '08c_sides': '09', '10b_task_data': '11',
+        '10c_base': '11', '10d_adapter_loop': '11', '11c_graph': '12', '13d_demo': '14', '13e_shell': '14'}
     for folder,fs in groupby((f for f in nbs if f.stem!='index'), key=lambda f: f.parent):
         stations = [sorted(g, key=lambda f: bool(re.match(r'\d+[a-z]', f.name))) for _,g in groupby(fs, # the one without a letter first
             key=lambda f: made_of.get(f.stem) or re.match(r'\d*', f.name)[0] or f.name)]
