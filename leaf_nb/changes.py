@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
 from fastcore.basics import listify
+from .adapt import adapt
 from .recipes import MY_DOMAIN, RECIPES, WORDS, Net, Recipe, Source, get_recipe
 from .store import checksum
 from .texts import read_table, roles
@@ -36,13 +37,17 @@ def _paths(d, at=''):
         if isinstance(v, dict): yield from _paths(v, f'{at}{k}.')
 
 # %% ../nbs/13a_changes.ipynb #4ba1c942
-_TYPES = {**Net.__annotations__, **Source.__annotations__, **{k: p.annotation for k,p in inspect.signature(distill).parameters.items()}, 'steps': int|None}
+def _types(f): return {k: p.annotation for k,p in inspect.signature(f).parameters.items()}
+
+_TYPES = {**Net.__annotations__, **Source.__annotations__, **_types(distill), 'steps': int|None}
+_ELSEWHERE = dict(adapters=_types(adapt), long=dict(steps=int, max_length=int, words=int, theta=float)) # what goes by the same names there
+
 def _checked(key, was, v):
     "`v`, a whole number without its point; raises `ValueError` where a number or a text is wanted and something else seen"
-    last = key.rpartition('.')[2]; a = _TYPES.get(last, type(was)); kinds = {*(get_args(a) or [a])}; whole = last in _TYPES and float not in kinds
+    types,last = _TYPES|_ELSEWHERE.get(key.partition('.')[0], {}),key.rpartition('.')[2]
+    a = types.get(last, type(was)); kinds = {*(get_args(a) or [a])}; whole = last in types and float not in kinds
     if kinds=={str} and not isinstance(v, str): raise ValueError(f"set: {key}: saw {v!r}, wanted a text.")
-    needed = key.startswith(('long.','adapters.')) and isinstance(was, (int,float)) # `adapt` gets them as they stand
-    if v is None and not needed and (last not in _TYPES or type(None) in kinds) or str in kinds or not kinds & {int,float}: return v
+    if v is None and (last not in types or type(None) in kinds) or str in kinds or not kinds & {int,float}: return v
     if isinstance(v, bool) or not isinstance(v, (int,float)) or not math.isfinite(v) or whole and v!=int(v) or last=='n' and v<1:
         left = f" To leave a source out: {key.removesuffix('.n')}=null" if last=='n' else ''
         raise ValueError(f"set: {key}: saw {v!r}, wanted a {'whole ' if whole else ''}number{' above 0' if last=='n' else ''}.{left}")

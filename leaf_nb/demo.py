@@ -6,12 +6,12 @@
 __all__ = ['demo_table', 'run_demo']
 
 # %% ../nbs/13d_demo.ipynb #28aeeb98
-import json, platform, time
+import platform, time
 from importlib.metadata import version
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, psutil, torch
 from .evaluate import compare
-from .files import write_atomic
+from .files import write_json
 from .sides import leaf_sides, teacher_sides
 from .speed import machine, speed
 from .tasks import task_from_pairs
@@ -81,4 +81,4 @@ def run_demo(
         python=platform.python_version(), torch=torch.__version__,
         sentence_transformers=version('sentence-transformers')))
     _plots(out, leaf, r); r['seconds'],r['resumed'] = _process_seconds(),resumed
-    write_atomic(out/'report.json', (json.dumps(r, indent=1, allow_nan=False)+'\n').encode()); return r
+    write_json(out/'report.json', r); return r

@@ -17,7 +17,7 @@ from .encoding import MINILM
 from .files import write_atomic
 from .folder import Leaf, load_leaf
 from .metrics import cosine, paired_bootstrap
-from .sides import Embedder, Sides, embedder, sides
+from .sides import TASK_VECTORS, Embedder, Sides, embedder, sides
 from .tasks import STS, Encoder, Task, as_tasks, from_mteb, quality, run_mteb
 from .teacher import Teacher, as_teacher
 
@@ -260,7 +260,7 @@ def evaluate(
     which = {k: json.dumps([l.info.get('teacher'), read[k]]) for k,l in leaves.items()} # leaves of one teacher share it
     for k,l in leaves.items(): loaded[which[k]] = loaded.get(which[k]) or teacher_of(l, teacher, max_length)
     other = _at_length(alternative, next(iter(read.values())))
-    if cache is None: cache = next((l.path/'task-vectors' for l in leaves.values() if l.path and os.access(l.path, os.W_OK)), None)
+    if cache is None: cache = next((l.path/TASK_VECTORS for l in leaves.values() if l.path and os.access(l.path, os.W_OK)), None)
     for task in tasks:
         task,teachers,part_of = from_mteb(task),{},{'part_of': p} if (p := getattr(task, 'part_of', None)) else {}
         for name,l in leaves.items():

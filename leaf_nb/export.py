@@ -20,6 +20,7 @@ from .evaluate import check_aligned, teacher_of
 from .files import staged
 from .folder import Leaf, load_leaf, save_model
 from .graph import PROBES, _same, _tell_length, to_onnx
+from .sides import TASK_VECTORS
 from .task_data import KINDS
 from .teacher import own_prompts
 from .texts import as_prompts
@@ -209,7 +210,7 @@ def for_servers(
     return kinds
 
 # %% ../nbs/12_export.ipynb #42eaf437
-PRIVATE = ['*.arrow','tmp????????','vectors*/**','task-vectors/**','task/**','checkpoint-*/**','.*','*/.*'] # texts, and vectors of them
+PRIVATE = ['*.arrow','tmp????????','vectors*/**',f'{TASK_VECTORS}/**','task/**','checkpoint-*/**','.*','*/.*'] # texts, and vectors of them
 
 # %% ../nbs/12_export.ipynb #69fd1bd1
 def push_folder(

@@ -20,7 +20,7 @@ from .export import check_home
 from .folder import load_leaf
 from .graph import PROBES
 from .metrics import cosine, normalize, search
-from .sides import Unit, vectors_in
+from .sides import TASK_VECTORS, Unit, vectors_in
 from .tasks import corpus_texts
 from .texts import as_texts, check_texts, read_table
 
@@ -150,7 +150,7 @@ class Searcher:
 
     def _evaluated(self, t, p):
         if not self.leaf.path: return None
-        kept = vectors_in(self.leaf.path/'task-vectors', t, self.documents, 'document', p); return kept if kept.exists() else None
+        kept = vectors_in(self.leaf.path/TASK_VECTORS, t, self.documents, 'document', p); return kept if kept.exists() else None
 
     def _temporary(self):
         from tempfile import mkdtemp

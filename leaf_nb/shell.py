@@ -6,7 +6,7 @@
 __all__ = ['app', 'command']
 
 # %% ../nbs/13e_shell.ipynb #62a1e910
-import inspect, json, math, re
+import inspect, json, re
 from pathlib import Path
 from typing import Annotated
 import typer
@@ -65,15 +65,9 @@ def command(f):
 # %% ../nbs/13e_shell.ipynb #2aad5329
 def _read_json(path): return json.loads(Path(path).read_text())
 
-def _finite(x):
-    "`x` with None for numbers that JSON does not know, in dicts and lists as well"
-    if isinstance(x, dict): return {k: _finite(v) for k,v in x.items()}
-    if isinstance(x, (list,tuple)): return [_finite(v) for v in x]
-    return None if isinstance(x, float) and not math.isfinite(x) else x
-
 def _write_json(path, data):
     if not path: return
-    from leaf_nb.files import write_atomic
-    write_atomic(Path(path), (json.dumps(_finite(data), indent=1, default=str, allow_nan=False)+'\n').encode())
+    from leaf_nb.files import write_json
+    write_json(Path(path), data)
 
 def _records(df): return json.loads(df.to_json(orient='records')) # a missing number is null

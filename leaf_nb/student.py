@@ -89,7 +89,7 @@ def own_head(
 ) -> tuple[np.ndarray,np.ndarray]|None: # (W [width, dim], b [dim]), float32
     "What the teacher itself does behind its pooling, where that is linear: its Dense modules as one, an identity if there are none; else None"
     pooled = next((m for m in model if isinstance(m, Pooling)), model[0]) # two ways of pooling side by side are twice as wide as a token
-    w = np.eye(pooled.get_embedding_dimension(), dtype=np.float32); b = w[0]*0
+    w = np.eye(pooled.get_embedding_dimension(), dtype=np.float32); b = np.zeros(len(w), np.float32)
     for m in model:
         if not isinstance(m, (Transformer,Pooling,Dense,Normalize)) or isinstance(m, Dense) and not isinstance(m.activation_function,
             nn.Identity):
